@@ -1,0 +1,1 @@
+"""Floor 1: the document and what it may hold; numpy and pillow only."""

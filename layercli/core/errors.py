@@ -1,0 +1,16 @@
+"""The one exception that people may see."""
+
+
+class LayercliError(Exception):
+    """Something a person can put right: what went wrong with which thing, and what to type next.
+
+    message: one sentence that names the thing. hint: the next command or option to type, may be empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
