@@ -1,0 +1,222 @@
+"""The folder is the registry: plug-ins are listed without importing them, and only the chosen one is loaded.
+
+A plug-in is a file of a package folder that does not begin with "_" and defines a class `Options`.
+Its name is the file's, with "-" for "_"; its help is the first line of its docstring.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from layercli.core.errors import LayercliError
+
+_TRUE = {"true", "yes", "on", "1"}
+_FALSE = {"false", "no", "off", "0"}
+
+
+def plugins(package: str) -> dict[str, str]:
+    """List the plug-ins of a package folder as name -> one line of help, importing none of them."""
+    return {
+        _name(path): (ast.get_docstring(tree) or "").partition("\n")[0]
+        for path, tree in _files(package)
+        if _defines_options(tree)
+    }
+
+
+def constants(package: str, constant: str) -> dict[str, Any]:
+    """Read one literal constant (EXTENSIONS, say) of every plug-in that has it, importing none of them."""
+    found = {}
+    for path, tree in _files(package):
+        value = _literal(tree, constant)
+        if value is not None and _defines_options(tree):
+            found[_name(path)] = value
+    return found
+
+
+def load(package: str, name: str) -> types.ModuleType:
+    """Import one plug-in; an unknown name raises LayercliError with the names there are."""
+    known = plugins(package)
+    if name not in known:
+        noun = package.rpartition(".")[2]
+        raise LayercliError(f'There is no "{name}" in {noun}.', suggest(name, known))
+    return importlib.import_module(f"{package}.{name.replace('-', '_')}")
+
+
+def options_for(module: types.ModuleType, given: Mapping[str, str]) -> Any:
+    """Make a plug-in's Options out of `-O key=value` strings.
+
+    Fields may be int, float, bool, str, Path, Literal, tuples of these ("400-600", "1,2,3") and any of
+    them `| None` ("none"). An unknown key or a value of another type raises LayercliError.
+    """
+    cls = module.Options
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    owner = module.__name__.rpartition(".")[2].replace("_", "-")
+    values: dict[str, Any] = {}
+    for key, text in given.items():
+        field = key.replace("-", "_")
+        if field not in fields:
+            raise LayercliError(f'{owner} has no option "{key}".', suggest(key, fields))
+        try:
+            values[field] = _parse(text, hints[field])
+        except ValueError as error:
+            wanted = _describe(hints[field])
+            raise LayercliError(f'{owner}: {key}="{text}" is not {wanted}.', f"Try: -O {key}=…") from error
+    missing = [name for name, field in fields.items() if _required(field) and name not in values]
+    if missing:
+        raise LayercliError(f'{owner} needs the option "{missing[0]}".', f"Try: -O {missing[0]}=…")
+    try:
+        return cls(**values)
+    except (ValueError, TypeError) as error:
+        raise LayercliError(f"{owner}: {error}.", f"Options: {_listed(fields)}.") from error
+
+
+def options_of(module: types.ModuleType) -> dict[str, str]:
+    """Describe a plug-in's Options as name -> "type, default value", for help texts."""
+    hints = typing.get_type_hints(module.Options)
+    described = {}
+    for field in dataclasses.fields(module.Options):
+        default = "required" if _required(field) else f"default {_show(_default(field))}"
+        described[field.name] = f"{_describe(hints[field.name])}, {default}"
+    return described
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Say which names there are, the closest one first where one is close."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1)
+    meant = f"Did you mean {close[0]}? " if close else ""
+    return f"{meant}There are: {_listed(names)}."
+
+
+def _files(package: str) -> list[tuple[Path, ast.Module]]:
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or []) if spec is not None else []
+    paths = sorted(path for folder in folders for path in Path(folder).glob("[!_]*.py"))
+    return [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
+
+
+def _name(path: Path) -> str:
+    return path.stem.replace("_", "-")
+
+
+def _defines_options(tree: ast.Module) -> bool:
+    return any(isinstance(node, ast.ClassDef) and node.name == "Options" for node in tree.body)
+
+
+def _literal(tree: ast.Module, constant: str) -> Any:
+    for node in tree.body:
+        targets: list[ast.expr] = []
+        if isinstance(node, ast.Assign):
+            targets = node.targets
+        elif isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        if any(isinstance(target, ast.Name) and target.id == constant for target in targets):
+            value = getattr(node, "value", None)
+            return ast.literal_eval(value) if value is not None else None
+    return None
+
+
+def _parse(text: str, hint: Any) -> Any:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _parse_union(text, arguments)
+    if origin is Literal:
+        return _parse_literal(text, arguments)
+    if origin is tuple:
+        return _parse_tuple(text, arguments)
+    if hint is bool:
+        word = text.strip().lower()
+        if word not in _TRUE | _FALSE:
+            raise ValueError(text)
+        return word in _TRUE
+    if hint in (int, float):
+        value = hint(text)
+        if value != value or value in (float("inf"), float("-inf")):
+            raise ValueError(text)
+        return value
+    if hint in (str, Path):
+        return hint(text)
+    raise TypeError(f"options of type {hint} cannot be given as text")
+
+
+def _parse_union(text: str, arguments: tuple[Any, ...]) -> Any:
+    if type(None) in arguments and text.strip().lower() == "none":
+        return None
+    for argument in arguments:
+        if argument is type(None):
+            continue
+        try:
+            return _parse(text, argument)
+        except ValueError:
+            continue
+    raise ValueError(text)
+
+
+def _parse_literal(text: str, choices: tuple[Any, ...]) -> Any:
+    for choice in choices:
+        if str(choice) == text:
+            return choice
+    raise ValueError(text)
+
+
+def _parse_tuple(text: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    open_ended = len(arguments) == 2 and arguments[1] is Ellipsis
+    separator = "-" if "," not in text and not open_ended else ","
+    parts = [part for part in text.split(separator) if part.strip()]
+    kinds = [arguments[0]] * len(parts) if open_ended else list(arguments)
+    if len(parts) != len(kinds):
+        raise ValueError(text)
+    return tuple(_parse(part.strip(), kind) for part, kind in zip(parts, kinds, strict=True))
+
+
+def _describe(hint: Any) -> str:
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        words = [_describe(argument) for argument in arguments if argument is not type(None)]
+        return " or ".join(words + (["none"] if type(None) in arguments else []))
+    if origin is Literal:
+        return "one of " + ", ".join(str(choice) for choice in arguments)
+    if origin is tuple:
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            return f"a list of {_plural(arguments[0])} (a,b,c)"
+        example = ("-" if len(arguments) == 2 else ",").join("abcdefgh"[: len(arguments)])
+        return f"{len(arguments)} {_plural(arguments[0])} ({example})"
+    words_for = {int: "a whole number", float: "a number", bool: "yes or no", str: "a text", Path: "a path"}
+    return words_for.get(hint, str(hint))
+
+
+def _plural(hint: Any) -> str:
+    return {int: "whole numbers", float: "numbers", str: "words", Path: "paths"}.get(hint, str(hint))
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple):
+        separator = "-" if len(value) == 2 and all(isinstance(part, int | float) for part in value) else ","
+        return separator.join(str(part) for part in value) or "empty"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value) or "empty"
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none yet"
