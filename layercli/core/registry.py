@@ -46,8 +46,7 @@ def load(package: str, name: str) -> types.ModuleType:
     """Import one plug-in; an unknown name raises LayercliError with the names there are."""
     known = plugins(package)
     if name not in known:
-        noun = package.rpartition(".")[2]
-        raise LayercliError(f'There is no "{name}" in {noun}.', suggest(name, known))
+        raise _unknown(package, name, known)
     return importlib.import_module(f"{package}.{name.replace('-', '_')}")
 
 
@@ -80,14 +79,19 @@ def options_for(module: types.ModuleType, given: Mapping[str, str]) -> Any:
         raise LayercliError(f"{owner}: {error}.", f"Options: {_listed(fields)}.") from error
 
 
-def options_of(module: types.ModuleType) -> dict[str, str]:
-    """Describe a plug-in's Options as name -> "type, default value", for help texts."""
-    hints = typing.get_type_hints(module.Options)
-    described = {}
-    for field in dataclasses.fields(module.Options):
-        default = "required" if _required(field) else f"default {_show(_default(field))}"
-        described[field.name] = f"{_describe(hints[field.name])}, {default}"
-    return described
+def outline(package: str, name: str) -> dict[str, str]:
+    """Read a plug-in's Options as field -> "type = default" in its own words, without importing it."""
+    trees = {_name(path): tree for path, tree in _files(package) if _defines_options(tree)}
+    if name not in trees:
+        raise _unknown(package, name, trees)
+    return {
+        field.target.id: ast.unparse(field.annotation)
+        + (f" = {ast.unparse(field.value)}" if field.value else "")
+        for node in trees[name].body
+        if isinstance(node, ast.ClassDef) and node.name == "Options"
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+    }
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -96,6 +100,10 @@ def suggest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     meant = f"Did you mean {close[0]}? " if close else ""
     return f"{meant}There are: {_listed(names)}."
+
+
+def _unknown(package: str, name: str, known: Iterable[str]) -> LayercliError:
+    return LayercliError(f'There is no "{name}" in {package.rpartition(".")[2]}.', suggest(name, known))
 
 
 def _files(package: str) -> list[tuple[Path, ast.Module]]:
@@ -201,21 +209,6 @@ def _plural(hint: Any) -> str:
 
 def _required(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, tuple):
-        separator = "-" if len(value) == 2 and all(isinstance(part, int | float) for part in value) else ","
-        return separator.join(str(part) for part in value) or "empty"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value) or "empty"
 
 
 def _listed(names: Iterable[str]) -> str:
