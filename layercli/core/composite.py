@@ -1,0 +1,211 @@
+"""Compositing of straight-alpha pictures by the formulas of PDF 1.7 (11.3) and W3C Compositing Level 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from layercli.core.errors import LayercliError
+from layercli.core.pixels import quantize
+
+#: The blend modes that every reader of layered files renders alike.
+BLENDS: tuple[str, ...] = ("normal", "multiply", "screen", "overlay")
+
+#: Below this alpha a colour cannot be seen in an 8-bit file.
+ALPHA_FLOOR = 1.0 / 255.0
+
+#: Pixels per strip: the working planes of one strip stay inside a processor's cache.
+_STRIP_PIXELS = 1 << 16
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Source:
+    """One picture as the compositor sees it.
+
+    planes: (4, h, w), float32 in [0, 1] or uint8, straight alpha; left, top: its corner on the canvas;
+    mask: (h, w) of either kind, multiplied into alpha.
+    """
+
+    planes: np.ndarray
+    left: int = 0
+    top: int = 0
+    opacity: float = 1.0
+    blend: str = "normal"
+    mask: np.ndarray | None = None
+
+
+def composite(
+    backdrop: np.ndarray, source: np.ndarray, blend: str = "normal", opacity: float = 1.0
+) -> np.ndarray:
+    """Lay one picture over another with a blend mode.
+
+    backdrop, source: (H, W, 4) float in [0, 1], straight alpha -> (H, W, 4) float32.
+    Raises LayercliError for an unknown blend mode. Source: PDF 1.7, 11.3.6.
+    """
+    check_blend(blend)
+    below, above = _planes(backdrop), _planes(source)
+    result = below.copy()
+    result[:3] *= result[3]
+    _accumulate(result, above[:3], above[3] * np.float32(opacity), blend)
+    _unpremultiply(result)
+    return np.ascontiguousarray(np.moveaxis(result, 0, -1))
+
+
+def over(backdrop: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Lay source over backdrop: (H, W, 4) each, straight alpha, [0, 1] -> (H, W, 4)."""
+    return composite(backdrop, source, "normal")
+
+
+def multiply(backdrop: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Multiply backdrop by source where both are opaque: (H, W, 4) each, straight alpha -> (H, W, 4)."""
+    return composite(backdrop, source, "multiply")
+
+
+def screen(backdrop: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Multiply the complements of backdrop and source: (H, W, 4) each, straight alpha -> (H, W, 4)."""
+    return composite(backdrop, source, "screen")
+
+
+def overlay(backdrop: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Multiply dark and screen light parts of the backdrop: (H, W, 4) each, straight alpha -> (H, W, 4)."""
+    return composite(backdrop, source, "overlay")
+
+
+def over_premultiplied(backdrop: np.ndarray, source: np.ndarray) -> np.ndarray:
+    """Lay source over backdrop, both premultiplied: (..., 4) each, [0, 1] -> (..., 4); associative."""
+    return source + backdrop * (1.0 - source[..., 3:4])
+
+
+def premultiply(rgba: np.ndarray) -> np.ndarray:
+    """Multiply colour by alpha: (..., 4) straight -> (..., 4) premultiplied."""
+    result = rgba.copy()
+    result[..., :3] *= rgba[..., 3:4]
+    return result
+
+
+def unpremultiply(rgba: np.ndarray) -> np.ndarray:
+    """Divide colour by alpha: (..., 4) premultiplied -> (..., 4) straight; black where alpha is 0."""
+    alpha = rgba[..., 3:4]
+    result = np.zeros_like(rgba)
+    np.divide(rgba[..., :3], alpha, out=result[..., :3], where=alpha > 0)
+    np.clip(result[..., :3], 0.0, 1.0, out=result[..., :3])
+    result[..., 3:4] = alpha
+    return result
+
+
+def unblend(photo: np.ndarray, background: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Solve photo = alpha*fg + (1-alpha)*background for fg.
+
+    photo, background: (H, W, 3), alpha: (H, W) -> fg (H, W, 3), all in [0, 1].
+    Where alpha < 1/255 the answer is unobservable; fg is taken from the photo.
+    """
+    a = alpha[..., None]
+    seen = a >= ALPHA_FLOOR
+    solved = (photo - (1.0 - a) * background) / np.where(seen, a, 1.0)
+    return np.clip(np.where(seen, solved, photo), 0.0, 1.0).astype(photo.dtype)
+
+
+def matte(rgba: np.ndarray, gray: float) -> np.ndarray:
+    """Lay a picture over an even gray: (H, W, 4) straight alpha, gray in [0, 1] -> (H, W, 3)."""
+    a = rgba[..., 3:4]
+    return (rgba[..., :3] * a + gray * (1.0 - a)).astype(rgba.dtype)
+
+
+def check_blend(blend: str) -> None:
+    """Refuse a blend mode that files cannot carry; raises LayercliError."""
+    if blend not in BLENDS:
+        raise LayercliError(f'Unknown blend mode "{blend}".', f"Use one of: {', '.join(BLENDS)}.")
+
+
+def merge(width: int, height: int, sources: Sequence[Source], *, quantized: bool = False) -> np.ndarray:
+    """Flatten pictures, back to front, onto a transparent canvas, strip by strip.
+
+    Returns (4, height, width) straight alpha: float32 in [0, 1], or uint8 where quantized is set.
+    Memory: the result and one strip, whatever the number of sources.
+    """
+    result = np.empty((4, height, width), dtype=np.uint8 if quantized else np.float32)
+    rows = max(1, _STRIP_PIXELS // max(1, width))
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        strip = np.zeros((4, bottom - top, width), dtype=np.float32)
+        for source in sources:
+            _place(strip, source, top)
+        _unpremultiply(strip)
+        if quantized:
+            quantize(strip, out=result[:, top:bottom])
+        else:
+            result[:, top:bottom] = strip
+    return result
+
+
+def _place(strip: np.ndarray, source: Source, top: int) -> None:
+    """Composite the part of a source that lies in a strip starting at canvas row `top`, in place."""
+    _, rows, width = strip.shape
+    _, h, w = source.planes.shape
+    y0, y1 = max(top, source.top), min(top + rows, source.top + h)
+    x0, x1 = max(0, source.left), min(width, source.left + w)
+    if y0 >= y1 or x0 >= x1 or source.opacity == 0.0:
+        return
+    inside = (slice(y0 - source.top, y1 - source.top), slice(x0 - source.left, x1 - source.left))
+    region = strip[:, y0 - top : y1 - top, x0:x1]
+    planes = source.planes[(slice(None), *inside)]
+    alpha = _unit(planes[3])
+    if source.mask is not None:
+        alpha = alpha * _unit(source.mask[inside])
+    if source.opacity != 1.0:
+        alpha = alpha * np.float32(source.opacity)
+    if alpha.max() > 0.0:
+        _accumulate(region, planes[:3], alpha, source.blend)
+
+
+def _accumulate(below: np.ndarray, colours: np.ndarray, alpha: np.ndarray, blend: str) -> None:
+    """Composite colours (3, h, w) with alpha (h, w) onto premultiplied planes (4, h, w), in place.
+
+    With ab, as the two alphas and c = a*C premultiplied, the general formula
+    ar*Cr = (1-as)*ab*Cb + as*(1-ab)*Cs + as*ab*B(Cb, Cs)   (PDF 1.7, 11.3.6)
+    turns into polynomials of cb and cs for each of the four modes.
+    """
+    ab = below[3]
+    rest = 1.0 - alpha
+    opaque = blend == "normal" and bool(alpha.min() == 1.0)
+    for cb, plane in zip(below[:3], colours, strict=True):
+        if opaque:  # nothing of the backdrop is left
+            np.copyto(cb, _unit(plane))
+            continue
+        cs = _unit(plane) * alpha
+        if blend == "normal":  # B = Cs
+            cb *= rest
+            cb += cs
+        elif blend == "multiply":  # B = Cb*Cs
+            cb[...] = cs * (1.0 - ab) + cb * rest + cb * cs
+        elif blend == "screen":  # B = Cb + Cs - Cb*Cs
+            cb += cs - cb * cs
+        else:  # overlay, B = HardLight(Cs, Cb): multiply the dark half of the backdrop, screen the light half
+            dark = 2.0 * cb * cs
+            light = alpha * ab - 2.0 * (ab - cb) * (alpha - cs)
+            cb[...] = np.where(2.0 * cb <= ab, dark, light) + cs * (1.0 - ab) + cb * rest
+    ab *= rest
+    ab += alpha
+
+
+def _unpremultiply(planes: np.ndarray) -> None:
+    """Turn (4, h, w) premultiplied planes into straight alpha in place; black where alpha is 0."""
+    alpha = planes[3]
+    np.clip(alpha, 0.0, 1.0, out=alpha)
+    if alpha.min() < 1.0:
+        safe = np.where(alpha > 0.0, alpha, np.float32(1.0))
+        planes[:3] /= safe
+    np.clip(planes[:3], 0.0, 1.0, out=planes[:3])
+
+
+def _planes(rgba: np.ndarray) -> np.ndarray:
+    return np.moveaxis(np.asarray(rgba, dtype=np.float32), -1, 0)
+
+
+def _unit(plane: np.ndarray) -> np.ndarray:
+    """A plane as float32 in [0, 1]."""
+    if plane.dtype == np.uint8:
+        return np.multiply(plane, np.float32(1.0 / 255.0), dtype=np.float32)
+    return plane

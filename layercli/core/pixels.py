@@ -1,0 +1,163 @@
+"""The border between float pictures and 8-bit files: the only home of uint8, by one rounding."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageError
+
+from layercli.core.errors import LayercliError
+
+_LEVELS = np.float32(255.0)
+_STRIP_VALUES = 1 << 18
+
+
+def quantize(values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """Round [0, 1] to the nearest of 256 levels, halves up: float array -> uint8 array of the same shape.
+
+    Values outside [0, 1] are clipped; nan becomes 0. `out` (uint8, any strides) takes the result.
+    """
+    if out is None:
+        out = np.empty(values.shape, dtype=np.uint8)
+    if values.ndim == 0:
+        out[...] = np.uint8(np.clip(np.nan_to_num(values, nan=0.0), 0.0, 1.0) * _LEVELS + np.float32(0.5))
+        return out
+    # Strips keep the float copy small and inside the cache.
+    rows = max(1, _STRIP_VALUES * len(values) // max(1, values.size))
+    for start in range(0, len(values), rows):
+        strip = np.multiply(values[start : start + rows], _LEVELS, dtype=np.float32)
+        strip += np.float32(0.5)
+        np.fmax(strip, np.float32(0.0), out=strip)  # fmax, fmin: nan gives way to the bound
+        np.fmin(strip, _LEVELS, out=strip)
+        np.copyto(out[start : start + rows], strip, casting="unsafe")
+    return out
+
+
+def dequantize(values: np.ndarray) -> np.ndarray:
+    """Turn 256 levels into [0, 1]: uint8 array -> float32 array of the same shape."""
+    return np.divide(values, _LEVELS, dtype=np.float32)
+
+
+def quantize_planes(rgba: np.ndarray) -> np.ndarray:
+    """Quantise a picture into separate channels: (H, W, C) float -> (C, H, W) uint8, contiguous."""
+    height, width, channels = rgba.shape
+    planes = np.empty((channels, height, width), dtype=np.uint8)
+    quantize(rgba, out=np.moveaxis(planes, 0, -1))
+    return planes
+
+
+@cache
+def srgb_profile() -> bytes:
+    """The sRGB ICC profile, the same bytes on every call and every day."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    # Bytes 24-35 hold the time of creation (ICC.1:2010, 7.2.8); a file must not depend on the clock.
+    profile[24:36] = bytes((7, 230, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0))
+    return bytes(profile)
+
+
+def open_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read a picture of any common kind into the pixel law.
+
+    Turned upright by its EXIF tag; palette, gray, CMYK (through its profile) and 16-bit files are converted
+    to (H, W, 4) float32 sRGB, straight alpha, [0, 1].
+    Raises LayercliError for files that are missing, damaged, or too large to be honest.
+    """
+    path = Path(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                return _to_rgba(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise LayercliError(f'There is no file "{path}".', "Check the path and try again.") from None
+    except IsADirectoryError:
+        raise LayercliError(f'"{path}" is a folder, not a picture.', "Name one file in it.") from None
+    except PermissionError:
+        raise LayercliError(f'"{path}" may not be read.', "Check the file's permissions.") from None
+    except UnidentifiedImageError:
+        raise LayercliError(f'"{path}" is not a picture.', "Use a PNG, JPEG or TIFF.") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise LayercliError(
+            f'"{path}" has more than {Image.MAX_IMAGE_PIXELS:,} pixels.', "Make it smaller first."
+        ) from None
+    except (OSError, ValueError, SyntaxError, EOFError, ImageCms.PyCMSError) as error:
+        raise LayercliError(f'"{path}" is damaged: {error}.', "Export the picture again.") from error
+
+
+def _to_rgba(image: Image.Image) -> np.ndarray:
+    """Any Pillow picture -> (H, W, 4) float32."""
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_gray(image)
+    alpha = None
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        alpha = image.getchannel("A")
+    pixels = np.empty((image.height, image.width, 4), dtype=np.float32)
+    pixels[..., :3] = dequantize(np.asarray(_to_srgb(image)))
+    pixels[..., 3] = 1.0 if alpha is None else dequantize(np.asarray(alpha))
+    return pixels
+
+
+def _deep_gray(image: Image.Image) -> np.ndarray:
+    """A 16-bit or float gray picture, scaled, never clipped -> (H, W, 4)."""
+    gray = np.asarray(image).astype(np.float32)
+    if image.mode != "F":
+        gray /= np.float32(65535.0)
+    if not (gray.min() >= 0.0 and gray.max() <= 1.0):
+        raise ValueError("its values lie outside the range of its kind")
+    return np.stack([gray, gray, gray, np.ones_like(gray)], axis=-1)
+
+
+def _to_srgb(image: Image.Image) -> Image.Image:
+    """Colour of any Pillow mode as 8-bit sRGB, through the embedded profile where there is one."""
+    profile = image.info.get("icc_profile")
+    source = image.convert("RGB") if image.mode not in ("RGB", "CMYK", "LAB") else image
+    if not profile or image.mode in ("L", "LA", "1"):
+        return source.convert("RGB")
+    try:
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if "srgb" in ImageCms.getProfileDescription(embedded).lower():
+            return source.convert("RGB")  # a detour through the same profile only adds rounding
+        if embedded.profile.xcolor_space.strip() != source.mode[:4]:
+            return source.convert("RGB")  # a profile for other channels says nothing about these
+        srgb = ImageCms.createProfile("sRGB")
+        converted = ImageCms.profileToProfile(source, embedded, srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return source.convert("RGB")  # a broken profile is no reason to refuse the picture
+    return source.convert("RGB") if converted is None else converted
+
+
+def save_png(
+    path: str | os.PathLike[str],
+    rgba: np.ndarray,
+    text: Mapping[str, str] | None = None,
+    *,
+    dpi: float | None = None,
+    level: int = 2,
+) -> Path:
+    """Write a picture as 8-bit sRGB PNG: (H, W, 3 or 4) float [0, 1] or uint8.
+
+    text: keyword -> Unicode string, stored as iTXt; level: zlib level 0-9.
+    Raises LayercliError when the path cannot be written.
+    """
+    path = Path(path)
+    pixels = rgba if rgba.dtype == np.uint8 else quantize(rgba)
+    info = PngImagePlugin.PngInfo()
+    for key, value in (text or {}).items():
+        info.add_itxt(key, value)
+    options: dict[str, object] = {} if dpi is None else {"dpi": (dpi, dpi)}
+    try:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(
+            path, "PNG", pnginfo=info, compress_level=level, icc_profile=srgb_profile(), **options
+        )
+    except OSError as error:
+        why = error.strerror or error
+        raise LayercliError(f'"{path}" cannot be written: {why}.', "Choose another folder.") from error
+    return path
