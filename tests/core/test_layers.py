@@ -116,7 +116,7 @@ def test_an_empty_stack_flattens_to_transparency():
 
 def test_flatten_quantized_is_the_flatten_of_quantised_layers():
     layers = tuple(
-        Layer(name=str(i), rgba=picture(40, 30, i), offset=Offset(i, -i), opacity=0.7, blend=blend)
+        Layer(name=str(i), rgba=picture(40, 30, i), offset=Offset(i, -i), opacity=0.6, blend=blend)
         for i, blend in enumerate(("normal", "multiply", "screen", "overlay"))
     )
     stack = LayerStack(canvas=Size(30, 40), layers=layers)

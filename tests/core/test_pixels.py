@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -69,7 +70,7 @@ def test_exif_turns_the_picture_upright(tmp_path):
     assert rgba[0, 1].tolist() == [1, 0, 0, 1]
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB"])
 def test_every_mode_becomes_rgba(tmp_path, mode):
     image = Image.new("RGB", (3, 2), (255, 255, 255)).convert("RGBA" if mode == "PA" else "RGB")
     image = (
@@ -116,16 +117,32 @@ def test_float_gray_out_of_range_is_refused(tmp_path):
         open_image(tmp_path / "a.tif")
 
 
+def linear_light_profile() -> bytes:
+    """sRGB with its tone curve made a straight line and its name changed."""
+    name, other = ("sRGB".encode("utf-16-be"), "lRGB".encode("utf-16-be"))
+    profile = srgb_profile().replace(name, other)
+    curve = b"para" + bytes(4) + b"\0\3\0\0"  # ICC.1:2010, 10.15: Y = (aX + b)^g, or cX below d
+    start = profile.index(curve) + len(curve)
+    line = struct.pack(">5i", *(round(v * 65536) for v in (1, 1, 0, 1, 0)))
+    return profile[:start] + line + profile[start + len(line) :]
+
+
 def test_an_embedded_profile_is_followed(tmp_path):
-    # A linear-light profile: its middle gray is far brighter in sRGB.
     rgb = np.full((2, 2, 3), 55, dtype=np.uint8)
-    lab = ImageCms.createProfile("XYZ")
-    with pytest.raises(LayercliError):  # a picture must still be found, whatever the profile says
-        open_image(tmp_path / "missing.png")
-    Image.fromarray(rgb).save(tmp_path / "a.png", icc_profile=ImageCms.ImageCmsProfile(lab).tobytes())
+    rgba = np.concatenate([rgb, np.full((2, 2, 1), 99, dtype=np.uint8)], axis=-1)
+    Image.fromarray(rgba).save(tmp_path / "a.png", icc_profile=linear_light_profile())
+    found = quantize(open_image(tmp_path / "a.png"))
+    np.testing.assert_allclose(found[..., :3], 128, atol=1)  # 55/255 in linear light is 128/255 in sRGB
+    assert (found[..., 3] == 99).all()
+
+
+@pytest.mark.parametrize(
+    "profile", [b"nonsense", ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()]
+)
+def test_a_profile_that_does_not_fit_is_passed_over(tmp_path, profile):
+    rgb = np.full((2, 2, 3), 55, dtype=np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "a.png", icc_profile=profile)
     np.testing.assert_array_equal(quantize(open_image(tmp_path / "a.png"))[..., :3], rgb)
-    Image.fromarray(rgb).save(tmp_path / "b.png", icc_profile=b"nonsense")
-    np.testing.assert_array_equal(quantize(open_image(tmp_path / "b.png"))[..., :3], rgb)
 
 
 def test_damage_is_told_in_one_sentence(tmp_path):
