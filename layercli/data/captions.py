@@ -1,0 +1,137 @@
+"""Captions: cleaning, the style word each source gets, and how often a picture is drawn in training."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# The nouns a newcomer types first; their pictures are drawn more often, so that they stand first.
+COMMON_NOUNS = (
+    "cat dog car tree house bird fish flower apple chair sofa table lamp bed boat bus truck airplane "
+    "bicycle ball clock phone guitar umbrella hat shoe bear horse cow pig rabbit cup bottle banana pizza "
+    "cake castle robot book butterfly"
+).split()
+
+# Plain names of pictures whose captions are more special than what a person types.
+_ALIASES = {
+    "soccer ball": "ball",
+    "basketball": "ball",
+    "volleyball": "ball",
+    "tennis": "ball",
+    "birthday cake": "cake",
+    "shortcake": "cake",
+    "cupcake": "cake",
+    "mobile phone": "phone",
+    "telephone": "phone",
+    "top hat": "hat",
+    "womans hat": "hat",
+    "cowboy hat": "hat",
+    "running shoe": "shoe",
+    "mans shoe": "shoe",
+    "high heeled shoe": "shoe",
+    "flat shoe": "shoe",
+    "red apple": "apple",
+    "green apple": "apple",
+    "tropical fish": "fish",
+    "wine bottle": "bottle",
+    "baby bottle": "bottle",
+    "alarm clock": "clock",
+    "mantelpiece clock": "clock",
+    "coffee cup": "cup",
+    "teacup without handle": "cup",
+    "deciduous tree": "tree",
+    "pickup truck": "truck",
+    "delivery truck": "truck",
+    "articulated lorry": "truck",
+    "small airplane": "airplane",
+    "sailboat": "boat",
+    "motor boat": "boat",
+    "speedboat": "boat",
+    "closed book": "book",
+    "open book": "book",
+    "blue book": "book",
+    "green book": "book",
+    "orange book": "book",
+    "cat face": "cat",
+    "dog face": "dog",
+    "rabbit face": "rabbit",
+    "pig face": "pig",
+    "cow face": "cow",
+    "horse face": "horse",
+    "bear face": "bear",
+    "electric guitar": "guitar",
+    "castle": "castle",
+    "hibiscus": "flower",
+    "rose": "flower",
+    "tulip": "flower",
+    "sunflower": "flower",
+    "blossom": "flower",
+    "white flower": "flower",
+    "automobile": "car",
+    "taxi": "car",
+    "city bus": "bus",
+    "parrot": "bird",
+    "black bird": "bird",
+    "couch": "sofa",
+    "poodle": "dog",
+    "house with garden": "house",
+}
+
+_STYLES = (
+    ("3d render (textured)", "3d render"),
+    ("3d render (room)", "3d render"),
+    ("3d render (raytraced)", "3d render"),
+    ("3d render (fluent 3d)", "glossy 3d"),
+    ("vector gradient", "gradient"),
+    ("soft vector", "cartoon"),
+    ("flat vector", "flat"),
+    ("clip art", "clip art"),
+    ("photo/drawing", "photo"),
+    ("photo", "photo"),
+)
+
+
+def style_word(style: str) -> str:
+    """The word that names a picture's style in captions and prompts: `3d render`, `flat`, `photo`…"""
+    lowered = style.lower()
+    return next((word for start, word in _STYLES if lowered.startswith(start)), "drawing")
+
+
+STYLE_WORDS = tuple(dict.fromkeys(word for _, word in _STYLES))
+
+
+def plain_caption(caption: str) -> str:
+    """Lower case, without brackets, trailing marks and doubled spaces."""
+    text = re.sub(r"\([^)]*\)|[#|*_]", " ", caption.lower())
+    return re.sub(r"\s+", " ", text).strip(" ,.-") or "an object"
+
+
+def without_article(caption: str) -> str:
+    """`a red apple` -> `red apple`."""
+    return re.sub(r"^(a|an|the) ", "", caption)
+
+
+def plain_noun(caption: str) -> str | None:
+    """The common noun that a person would type for this caption, if there is one."""
+    phrase = without_article(caption)
+    if phrase in _ALIASES:
+        return _ALIASES[phrase]
+    last = phrase.split(",")[0].split(" ")[-1]
+    return last if last in COMMON_NOUNS else None
+
+
+def article(noun: str) -> str:
+    """`apple` -> `an apple`."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def sampling_weight(row: dict[str, Any]) -> float:
+    """How often a picture is drawn: 1 for a plain object, less for near-duplicates and noisy sources."""
+    caption, weight = plain_caption(row["caption"]), 1.0
+    if row.get("view") is not None:
+        weight /= 4  # eight views of one model, worth about two pictures
+    if row["source"] == "deb:openclipart-svg":
+        weight *= 0.5
+    if caption.endswith(" face") or re.search(r"\b(man|woman|person|men|women|hand|family|couple)\b", caption):
+        weight *= 0.25
+    return weight

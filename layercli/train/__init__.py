@@ -1,0 +1,1 @@
+"""Training: one stage per file, one loop for all."""

@@ -1,0 +1,217 @@
+"""The one training loop: every stage gives a loss for a step; the loop does the rest.
+
+A batch is a pure function of (seed, step), so a resumed run sees the batches an uninterrupted one would.
+Checkpoints are written to a temporary file and renamed; Ctrl-C and SIGTERM save before they leave.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from layercli.core.errors import LayercliError
+
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopOptions:
+    """How long, how fast and where; every stage's options extend these.
+
+    decay: share of the steps, at the end, over which the learning rate falls linearly to zero.
+    minutes: stop (with a checkpoint) after this long, 0 for no limit.
+    init: a folder of weights to start from instead of random ones.
+    """
+
+    data: str = "runs/data"
+    out: str = "runs/train"
+    steps: int = 10_000
+    batch: int = 32
+    accumulate: int = 1
+    learning_rate: float = 5e-4
+    warmup: int = 200
+    decay: float = 0.2
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    clip: float = 1.0
+    seed: int = 0
+    minutes: float = 0.0
+    checkpoint_minutes: float = 4.0
+    precision: str = "bf16"
+    device: str = "auto"
+    resume: bool = True
+    init: str = ""
+    threads: int = 0
+
+
+def learning_rate_at(step: int, options: LoopOptions) -> float:
+    """Linear warm-up, a plateau, then a linear fall to zero over the last `decay` of the steps."""
+    rise = min(1.0, (step + 1) / max(1, options.warmup))
+    tail = max(1.0, options.steps * options.decay)
+    return options.learning_rate * rise * min(1.0, max(0.0, (options.steps - step) / tail))
+
+
+def ema_decay_at(step: int, ceiling: float) -> float:
+    """Warm-up of the moving average: early steps are forgotten quickly."""
+    return min(ceiling, (1 + step) / (10 + step))
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+class Average:
+    """Exponential moving average of parameters, in float32."""
+
+    def __init__(self, parameters: Iterable[Tensor]) -> None:
+        self.values = [p.detach().clone().float() for p in parameters]
+
+    @torch.no_grad()
+    def update(self, parameters: Iterable[Tensor], decay: float) -> None:
+        torch._foreach_lerp_(self.values, [p.detach().float() for p in parameters], 1 - decay)
+
+    @torch.no_grad()
+    def copy_to(self, parameters: Iterable[Tensor]) -> None:
+        for parameter, value in zip(parameters, self.values, strict=True):
+            parameter.copy_(value)
+
+
+def run_loop(
+    model: nn.Module,
+    loss_at: Callable[[nn.Module, int, torch.device], Tensor],
+    options: LoopOptions,
+    on_step: OnStep,
+    on_checkpoint: Callable[[int], None] = lambda step: None,
+) -> int:
+    """Train `model` in place on `loss_at(model, step, device)`; leaves the averaged weights in it.
+
+    Returns the number of steps done. `out/log.jsonl` gets a row every 20 steps, `out/state.pt` is the
+    checkpoint. `on_checkpoint(step)` runs with the averaged weights in place (sample sheets, exports).
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(
+        cpu=options.device == "cpu",
+        mixed_precision="no" if options.precision == "fp32" else options.precision,
+        gradient_accumulation_steps=options.accumulate,
+    )
+    device = accelerator.device
+    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        trained,
+        lr=options.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=options.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
+    average = Average(trained)
+    state_file, first = out / "state.pt", 0
+    if options.resume and state_file.exists():
+        first = _restore(state_file, trained, optimizer, average, device)
+    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    wrapped.train()
+
+    def checkpoint(step: int) -> None:
+        if not accelerator.is_main_process:
+            return
+        state = {
+            "step": step,
+            "model": [p.detach().cpu() for p in trained],
+            "average": [v.cpu() for v in average.values],
+            "optimizer": optimizer.state_dict(),
+        }
+        torch.save(state, out / "state.pt.part")
+        (out / "state.pt.part").replace(state_file)
+        kept = [p.detach().clone() for p in trained]
+        average.copy_to(trained)
+        model.eval()
+        on_checkpoint(step)
+        model.train()
+        with torch.no_grad():
+            for parameter, value in zip(trained, kept, strict=True):
+                parameter.copy_(value)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGTERM, _interrupt)
+    began = saved = logged = time.monotonic()
+    step, losses = first, torch.zeros((), device=device)
+    try:
+        for step in range(first, options.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(step, options)
+            for part in range(options.accumulate):
+                with accelerator.accumulate(wrapped):
+                    with accelerator.autocast():
+                        loss = loss_at(wrapped, step * options.accumulate + part, device)
+                    accelerator.backward(loss)
+                    if accelerator.sync_gradients:
+                        accelerator.clip_grad_norm_(trained, options.clip)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                losses += loss.detach() / options.accumulate
+            average.update(trained, ema_decay_at(step, options.ema))
+            on_step(step + 1, options.steps)
+            now = time.monotonic()
+            if (step + 1) % 20 == 0 and accelerator.is_main_process:
+                row = {
+                    "step": step + 1,
+                    "loss": round(losses.item() / 20, 5),
+                    "lr": learning_rate_at(step, options),
+                    "pictures_per_second": round(20 * options.batch * options.accumulate / (now - logged), 2),
+                }
+                if not torch.isfinite(losses):
+                    raise LayercliError(
+                        f"The loss is not finite at step {step + 1}.",
+                        "Lower the learning rate: -O learning_rate=1e-4, and run the same command again.",
+                    )
+                with (out / "log.jsonl").open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(row) + "\n")
+                losses, logged = torch.zeros((), device=device), now
+            if now - saved > options.checkpoint_minutes * 60:
+                checkpoint(step + 1)
+                saved = time.monotonic()
+            if options.minutes and now - began > options.minutes * 60:
+                break
+    except KeyboardInterrupt:
+        checkpoint(step)
+        raise
+    done = min(step + 1, options.steps) if first < options.steps else first
+    checkpoint(done)
+    average.copy_to(trained)
+    model.eval()
+    return done
+
+
+def _restore(
+    state_file: Path,
+    trained: list[nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    average: Average,
+    device: torch.device,
+) -> int:
+    try:
+        state = torch.load(state_file, map_location=device, weights_only=True)
+        with torch.no_grad():
+            for parameter, value in zip(trained, state["model"], strict=True):
+                parameter.copy_(value)
+        average.values = [v.to(device).float() for v in state["average"]]
+        optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, ValueError, KeyError, EOFError) as error:
+        raise LayercliError(
+            f"{state_file} cannot be resumed: {error}",
+            "Start afresh with --no-resume, or name another folder with --out.",
+        ) from error
+    return int(state["step"])

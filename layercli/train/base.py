@@ -1,0 +1,158 @@
+"""Stage 2: the text-conditioned UNet of the embedded model, on cached latents of single frames."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from torch import Tensor, nn
+
+from layercli.core.errors import LayercliError
+from layercli.data.captions import article, plain_noun
+from layercli.data.latents import LEVELS
+from layercli.data.pictures import draw_weights
+from layercli.models.text_static import StaticTextEncoder
+from layercli.train._loop import LoopOptions, OnStep, run_loop
+
+KINDS = ("foreground", "background", "global")  # the UNet's class labels 0, 1, 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(LoopOptions):
+    """The loop's options, the network's widths, the text encoder, and how captions are drawn.
+
+    shares: how often a foreground, a background and a global frame are drawn.
+    snr_gamma: min-SNR weighting of the v-prediction loss; 0 leaves it unweighted.
+    """
+
+    data: str = "runs/latents"
+    out: str = "runs/base"
+    steps: int = 30_000
+    learning_rate: float = 8e-4
+    channels: tuple[int, ...] = (128, 160, 192)
+    text: str = "layercli/weights/embedded/text"
+    max_tokens: int = 16
+    caption_drop: float = 0.1
+    style_share: float = 0.8
+    noun_share: float = 0.5
+    common_share: float = 0.6
+    shares: tuple[float, ...] = (0.64, 0.16, 0.2)
+    snr_gamma: float = 0.0
+
+
+def embedded_unet(latent_channels: int, channels: tuple[int, ...]) -> UNet2DConditionModel:
+    """Three levels; ResNet blocks alone at 16x16 (attention over 256 tokens is what costs on a CPU)."""
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=latent_channels,
+        out_channels=latent_channels,
+        block_out_channels=tuple(channels),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=tuple(width // 32 for width in channels),  # diffusers reads these as numbers of heads
+        cross_attention_dim=256,
+        num_class_embeds=len(KINDS),
+        addition_embed_type="text",
+        addition_embed_type_num_heads=8,
+    )
+
+
+class LatentFrames:
+    """Cached latents with their rows, drawn by kind and weight; batches depend on (seed, step) alone."""
+
+    def __init__(self, folder: Path, options: Options) -> None:
+        if not (folder / "latents.json").is_file():
+            raise LayercliError(f"No cached latents in {folder}.", f"Make them: layercli data latents -O out={folder}")
+        about = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
+        self.shift = torch.tensor(about["shift"])[:, None, None]
+        self.scale = torch.tensor(about["scale"])[:, None, None]
+        with (folder / "index.jsonl").open(encoding="utf-8") as lines:
+            self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        self.latents = np.concatenate([np.load(folder / f"latents-{n}.npy") for n in range(about["files"])])
+        self.options = options
+        self.by_kind = []
+        for kind in KINDS:
+            chosen = np.array([i for i, row in enumerate(self.rows) if row["kind"] == kind], int)
+            weights = draw_weights([self.rows[i] for i in chosen], options.common_share)
+            self.by_kind.append((chosen, weights.cumsum()))
+
+    @property
+    def channels(self) -> int:
+        return int(self.latents.shape[2])
+
+    def caption(self, row: dict[str, Any], rng: np.random.Generator) -> str:
+        """What a person might have typed for this picture; empty for classifier-free guidance."""
+        if rng.random() < self.options.caption_drop:
+            return ""
+        text, noun = row["caption"], plain_noun(row["caption"])
+        if noun and row["kind"] == "foreground" and rng.random() < self.options.noun_share:
+            text = article(noun)
+        return f"{text}, {row['style']}" if rng.random() < self.options.style_share else text
+
+    def batch_at(self, step: int) -> tuple[Tensor, list[str], Tensor]:
+        """Latents (B, C, h, w) of unit variance, captions, kinds (B,)."""
+        rng = np.random.default_rng((self.options.seed, 5, step))
+        kinds = rng.choice(len(KINDS), self.options.batch, p=self.options.shares)
+        picks = []
+        for kind in kinds:
+            chosen, cumulative = self.by_kind[kind]
+            picks.append(chosen[min(np.searchsorted(cumulative, rng.random()), len(chosen) - 1)])
+        flips = rng.integers(0, 2, len(picks))
+        raw = torch.from_numpy(self.latents[np.array(picks), flips]).float() / LEVELS
+        captions = [self.caption(self.rows[i], rng) for i in picks]
+        return (raw - self.shift) / self.scale, captions, torch.from_numpy(kinds)
+
+
+def v_prediction_loss(guess: Tensor, truth: Tensor, snr: Tensor, gamma: float) -> Tensor:
+    """Mean squared error of v (B, C, h, w); min-SNR weight min(snr, gamma) / (snr + 1) where gamma > 0."""
+    error = (guess.float() - truth).square().mean((1, 2, 3))
+    return (error * (snr.clamp_max(gamma) / (snr + 1) if gamma > 0 else 1)).mean()
+
+
+def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
+    """Train and write `out/unet` (averaged weights, float16 shards under 15 MB) and `out/scheduler`."""
+    frames = LatentFrames(Path(options.data), options)
+    text = StaticTextEncoder.load(Path(options.text))
+    scheduler = DDPMScheduler(
+        num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"
+    )
+    torch.manual_seed(options.seed)
+    if options.init:
+        unet = UNet2DConditionModel.from_pretrained(options.init, torch_dtype=torch.float32)
+    else:
+        unet = embedded_unet(frames.channels, options.channels)
+
+    def loss_at(model: nn.Module, step: int, device: torch.device) -> Tensor:
+        clean, captions, kinds = frames.batch_at(step)
+        generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
+        noise = torch.randn(clean.shape, generator=generator)
+        # Stratified times: one from each B-th part of the schedule, a steadier loss for the same cost.
+        part = torch.rand(len(clean), generator=generator)
+        times = ((torch.arange(len(clean)) + part) / len(clean) * 1000).long().clamp_max(999)
+        noisy = scheduler.add_noise(clean, noise, times)
+        velocity = scheduler.get_velocity(clean, noise, times)
+        signal = scheduler.alphas_cumprod[times]
+        tokens, _ = text.encode(captions, options.max_tokens)
+        guess = model(
+            noisy.to(device, memory_format=torch.channels_last),
+            times.to(device),
+            tokens.to(device),
+            class_labels=kinds.to(device),
+        ).sample
+        return v_prediction_loss(guess, velocity.to(device), (signal / (1 - signal)).to(device), options.snr_gamma)
+
+    folder = Path(options.out)
+
+    def export(step: int) -> None:
+        shipped = unet.half() if step >= options.steps else unet
+        shipped.save_pretrained(folder / "unet", max_shard_size="15MB")
+        scheduler.save_pretrained(folder / "scheduler")
+
+    run_loop(unet, loss_at, options, on_step, export)
+    return folder
