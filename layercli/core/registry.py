@@ -80,18 +80,14 @@ def options_for(module: types.ModuleType, given: Mapping[str, str]) -> Any:
 
 
 def outline(package: str, name: str) -> dict[str, str]:
-    """Read a plug-in's Options as field -> "type = default" in its own words, without importing it."""
+    """Read a plug-in's Options as field -> "type = default" in its own words, without importing it.
+
+    Fields that Options inherits from a class of this package or of another file are among them.
+    """
     trees = {_name(path): tree for path, tree in _files(package) if _defines_options(tree)}
     if name not in trees:
         raise _unknown(package, name, trees)
-    return {
-        field.target.id: ast.unparse(field.annotation)
-        + (f" = {ast.unparse(field.value)}" if field.value else "")
-        for node in trees[name].body
-        if isinstance(node, ast.ClassDef) and node.name == "Options"
-        for field in node.body
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-    }
+    return _class_outline(trees[name], "Options")
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
@@ -119,6 +115,24 @@ def _name(path: Path) -> str:
 
 def _defines_options(tree: ast.Module) -> bool:
     return any(isinstance(node, ast.ClassDef) and node.name == "Options" for node in tree.body)
+
+
+def _class_outline(tree: ast.Module, name: str) -> dict[str, str]:
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            outlined: dict[str, str] = {}
+            for base in node.bases:
+                outlined |= _class_outline(tree, ast.unparse(base))
+            for entry in node.body:
+                if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name):
+                    default = f" = {ast.unparse(entry.value)}" if entry.value else ""
+                    outlined[entry.target.id] = ast.unparse(entry.annotation) + default
+            return outlined
+        if isinstance(node, ast.ImportFrom) and node.module and name in {alias.name for alias in node.names}:
+            spec = importlib.util.find_spec(node.module)
+            if spec is not None and spec.origin:
+                return _class_outline(ast.parse(Path(spec.origin).read_text(encoding="utf-8")), name)
+    return {}
 
 
 def _literal(tree: ast.Module, constant: str) -> Any:

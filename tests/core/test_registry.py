@@ -49,6 +49,11 @@ def package(tmp_path, monkeypatch):
     (folder / "two_words.py").write_text(PLUGIN)
     (folder / "broken.py").write_text('"""Fails when imported."""\nclass Options: ...\nraise SystemExit\n')
     (folder / "_private.py").write_text("class Options: ...\n")
+    (folder / "heir.py").write_text(
+        '"""Inherits."""\nfrom verbs_for_test._base import Base\n'
+        "class Options(Base):\n    steps: int = 20\n    data: str\n"
+    )
+    (folder / "_base.py").write_text("class Base:\n    seed: int = 0\n    steps: int = 10\n")
     (folder / "plain.py").write_text('"""Not a plug-in."""\nEXTENSIONS = (".zz",)\n')
     monkeypatch.syspath_prepend(str(tmp_path))
     yield "verbs_for_test"
@@ -64,6 +69,7 @@ def module(package):
 def test_plugins_are_listed_with_their_first_line_and_not_imported(package):
     assert registry.plugins(package) == {
         "broken": "Fails when imported.",
+        "heir": "Inherits.",
         "two-words": "Blend frames with a window.",
     }
     assert f"{package}.broken" not in sys.modules
@@ -81,12 +87,18 @@ def test_options_are_outlined_without_importing(package):
     assert f"{package}.two_words" not in sys.modules
 
 
+def test_an_outline_holds_what_options_inherit(package):
+    outline = registry.outline(package, "heir")
+    assert outline == {"seed": "int = 0", "steps": "int = 20", "data": "str"}
+    assert f"{package}._base" not in sys.modules
+
+
 def test_an_unknown_plugin_lists_those_there_are(package):
     for ask in (registry.load, registry.outline):
         with pytest.raises(LayercliError) as caught:
             ask(package, "two-wrds")
         assert caught.value.message == 'There is no "two-wrds" in verbs_for_test.'
-        assert caught.value.hint == "Did you mean two-words? There are: broken, two-words."
+        assert caught.value.hint == "Did you mean two-words? There are: broken, heir, two-words."
 
 
 def test_a_name_with_a_path_in_it_is_not_a_plugin(package):
