@@ -1,0 +1,1 @@
+"""Floor 2a: the equations of diffusion on tensors and callables; torch only."""

@@ -1,0 +1,190 @@
+"""Attention as tensors: probability maps, LayerFusion's priors and masks, blending, placing maps in boxes.
+
+Source: LayerFusion (arXiv 2412.04460), section 3 and Algorithms 1 to 3. Shapes: B frames, H heads, N queries
+(the positions of an h x w grid, row by row), M keys, D channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Grid = tuple[int, int]
+"""Rows and columns of an attention map."""
+
+Rectangle = tuple[float, float, float, float]
+"""left, top, right, bottom of a frame on the canvas, as fractions of it; may reach beyond it."""
+
+WHOLE: Rectangle = (0.0, 0.0, 1.0, 1.0)
+
+_CHUNK = 512
+_FLAT = 1e-6
+
+
+def probabilities(query: Tensor, key: Tensor, bias: Tensor | None = None) -> Tensor:
+    """softmax(Q Kᵀ/√d): query (B, H, N, d), key (B, H, M, d) -> (B, H, N, M), in float32.
+
+    bias: added to the logits, broadcastable to (B, H, N, M).
+    """
+    logits = query.float() @ key.float().transpose(-1, -2) * query.shape[-1] ** -0.5
+    return torch.softmax(logits if bias is None else logits + bias.float(), dim=-1)
+
+
+def minmax(values: Tensor) -> Tensor:
+    """Stretch every map to [0, 1]: (B, N) -> (B, N); a flat map, which says nothing, becomes 0."""
+    low, high = values.amin(dim=-1, keepdim=True), values.amax(dim=-1, keepdim=True)
+    spread = high - low
+    flat = spread <= _FLAT * high.abs().clamp_min(_FLAT)
+    return torch.where(flat, torch.zeros_like(values), (values - low) / spread.clamp_min(1e-12))
+
+
+def sparsity(attention: Tensor) -> Tensor:
+    """s_i = 1/Σ_j m_ij² (section 3.2): head-mean self-attention (B, N, N) -> (B, N), from 1 to N."""
+    return 1.0 / attention.square().sum(dim=-1)
+
+
+def sparsity_of(query: Tensor, key: Tensor) -> Tensor:
+    """`sparsity` of the head-mean map of query, key (B, H, N, d), never holding more than a strip of it."""
+    strips = [
+        sparsity(probabilities(query[:, :, start : start + _CHUNK], key).mean(dim=1))
+        for start in range(0, query.shape[2], _CHUNK)
+    ]
+    return torch.cat(strips, dim=-1)
+
+
+def structure_prior(s: Tensor) -> Tensor:
+    """s' = 1 - minmax(s) (Algorithm 1): sparsity scores (B, N) -> (B, N) in [0, 1], high on the object."""
+    return 1.0 - minmax(s)
+
+
+def content_prior(attention: Tensor, summary: Tensor) -> Tensor:
+    """c = head-mean cross-attention on the tokens that stand for the content (Algorithm 2).
+
+    attention: (B, H, N, L) of the conditional branch; summary: (B, L) weights, 1 on the end-of-text token
+    of a causal text encoder -> (B, N).
+    """
+    return torch.einsum("bnl,bl->bn", attention.mean(dim=1), summary.to(attention))
+
+
+def soft_mask(structure: Tensor | None, content: Tensor | None) -> Tensor:
+    """mask_soft = minmax(s·c) (Algorithm 3): priors (B, N) -> (B, N) in [0, 1].
+
+    One prior alone is the paper's ablation (Fig 8c); raises ValueError without any.
+    """
+    if structure is None and content is None:
+        raise ValueError("a mask needs a structure prior or a content prior")
+    if structure is None:
+        return minmax(content)  # type: ignore[arg-type]
+    return minmax(structure if content is None else structure * content)
+
+
+def hard_mask(soft: Tensor, d: float = 10.0) -> Tensor:
+    """mask_hard = σ(d(mask_soft - 0.5)) (Algorithm 3): d is the boundary coefficient of section 4.1.4."""
+    return torch.sigmoid(d * (soft - 0.5))
+
+
+def blend(
+    blended: Tensor, foregrounds: Sequence[Tensor], soft: Sequence[Tensor], hard: Sequence[Tensor]
+) -> tuple[Tensor, list[Tensor]]:
+    """Exchange attention outputs between the blended frame and k foregrounds, back to front.
+
+    blended, each foreground: (..., N, D); each mask: (..., N, 1) -> (blended', foregrounds').
+    Eq 1, once per foreground: a'_Bl = a_FG·soft + a_Bl(1-soft), so that later foregrounds cover earlier ones.
+    Eq 2: a'_FG = a'_Bl·hard + a_FG(1-hard), where hard is weighed by what no later foreground covers.
+    For one foreground these are the paper's equations.
+    """
+    result = blended
+    for a_fg, mask in zip(foregrounds, soft, strict=True):
+        result = a_fg * mask + result * (1 - mask)
+    returned: list[Tensor] = []
+    seen = torch.ones_like(soft[-1]) if soft else torch.ones(1)
+    for a_fg, mask, edge in zip(reversed(foregrounds), reversed(soft), reversed(hard), strict=True):
+        returned.insert(0, feed_back(a_fg, result, edge * seen))
+        seen = seen * (1 - mask)
+    return result, returned
+
+
+def feed_back(foreground: Tensor, blended: Tensor, hard: Tensor) -> Tensor:
+    """Eq 2: a'_FG = a'_Bl·hard + a_FG(1-hard): (..., N, D) twice, hard (..., N, 1)."""
+    return blended * hard + foreground * (1 - hard)
+
+
+def resize_map(values: Tensor, grid: Grid, to: Grid) -> Tensor:
+    """Resample maps (B, N) from one grid to another (B, N'), bilinearly, averaging where it shrinks."""
+    if grid == to:
+        return values
+    picture = values.reshape(-1, 1, *grid)
+    shrinks = to[0] < grid[0] or to[1] < grid[1]
+    resized = F.interpolate(picture, size=to, mode="bilinear", align_corners=False, antialias=shrinks)
+    return resized.reshape(values.shape[0], -1)
+
+
+def grid_of(positions: int, latent: Grid) -> Grid:
+    """The grid of an attention layer with so many positions in a UNet over latents of that grid.
+
+    Every level halves the sides, rounding up. Raises ValueError when no level fits.
+    """
+    rows, columns = latent
+    while rows * columns > positions and rows * columns > 1:
+        rows, columns = (rows + 1) // 2, (columns + 1) // 2
+    if rows * columns != positions:
+        raise ValueError(f"{positions} positions are no level of {latent[0]}x{latent[1]} latents")
+    return rows, columns
+
+
+def place(frame: Tensor, rectangle: Rectangle, canvas: Grid) -> tuple[Tensor, Tensor]:
+    """Put a frame's features into its rectangle of the canvas.
+
+    frame: (B, h, w, D) -> (features (B, *canvas, D), coverage (*canvas, 1) in [0, 1]). Cells are averaged by
+    area; features are those of the covered part of a cell, 0 where nothing is covered.
+    """
+    rows, columns = frame.shape[1:3]
+    if rectangle == WHOLE and (rows, columns) == canvas:
+        return frame, torch.ones(*canvas, 1, dtype=frame.dtype, device=frame.device)
+    left, top, right, bottom = rectangle
+    down = _overlaps(canvas[0], rows, top, bottom).to(frame)
+    across = _overlaps(canvas[1], columns, left, right).to(frame)
+    sums = torch.einsum("yi,xj,bijd->byxd", down, across, frame)
+    coverage = (down.sum(1)[:, None] * across.sum(1)[None, :])[..., None]
+    return sums / coverage.clamp_min(1e-6), coverage
+
+
+def lift(canvas: Tensor, rectangle: Rectangle, frame: Grid) -> Tensor:
+    """Read a frame's rectangle back from the canvas: (B, y, x, D) -> (B, *frame, D), averaged by area.
+
+    Where the rectangle reaches beyond the canvas the nearest covered cells are repeated.
+    """
+    rows, columns = canvas.shape[1:3]
+    if rectangle == WHOLE and (rows, columns) == frame:
+        return canvas
+    left, top, right, bottom = rectangle
+    height, width = max(bottom - top, 1e-6), max(right - left, 1e-6)
+    down = _overlaps(frame[0], rows, -top / height, (1 - top) / height)
+    across = _overlaps(frame[1], columns, -left / width, (1 - left) / width)
+    down, across = (_complete(weights).to(canvas) for weights in (down, across))
+    return torch.einsum("iy,jx,byxd->bijd", down, across, canvas)
+
+
+def _overlaps(cells: int, sources: int, start: float, end: float) -> Tensor:
+    """Share of every cell of a unit axis covered by every source cell, the sources spanning [start, end].
+
+    -> (cells, sources); a row sums to the covered share of its cell.
+    """
+    edges = start + (end - start) * torch.arange(sources + 1, dtype=torch.float64) / sources
+    low = torch.arange(cells, dtype=torch.float64)[:, None] / cells
+    covered = torch.minimum(edges[None, 1:], low + 1 / cells) - torch.maximum(edges[None, :-1], low)
+    return (covered.clamp_min(0) * cells).float()
+
+
+def _complete(weights: Tensor) -> Tensor:
+    """Rows scaled to sum to one; an empty row takes the nearest row that is not."""
+    sums = weights.sum(dim=1)
+    full = (sums > 1e-6).nonzero().flatten()
+    if len(full) == 0:
+        return torch.full_like(weights, 1 / weights.shape[1])
+    every = torch.arange(len(sums))
+    nearest = full[(every[:, None] - full[None, :]).abs().argmin(dim=1)]
+    return (weights / sums.clamp_min(1e-6)[:, None])[nearest]

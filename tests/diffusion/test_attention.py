@@ -1,0 +1,169 @@
+"""The tensors of LayerFusion: its algorithms on maps small enough to know the answer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn import functional as F
+
+from layercli.diffusion.attention import (
+    WHOLE,
+    blend,
+    content_prior,
+    feed_back,
+    grid_of,
+    hard_mask,
+    lift,
+    minmax,
+    place,
+    probabilities,
+    resize_map,
+    soft_mask,
+    sparsity,
+    sparsity_of,
+    structure_prior,
+)
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_probabilities_are_what_attention_uses() -> None:
+    q, k, v = random(2, 3, 9, 8), random(2, 3, 5, 8, seed=1), random(2, 3, 5, 8, seed=2)
+    bias = random(2, 1, 1, 5, seed=3)
+    theirs = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    torch.testing.assert_close(probabilities(q, k, bias) @ v, theirs)
+
+
+def test_structure_prior_prefers_dense_rows() -> None:
+    """Algorithm 1 by hand: an even row attends to all 4 positions, a one-hot row to 1."""
+    m = torch.tensor([[[0.25] * 4, [1.0, 0, 0, 0], [0.5, 0.5, 0, 0], [0, 0, 0, 1.0]]])
+    torch.testing.assert_close(sparsity(m), torch.tensor([[4.0, 1.0, 2.0, 1.0]]))
+    torch.testing.assert_close(structure_prior(sparsity(m)), torch.tensor([[0.0, 1.0, 2 / 3, 1.0]]))
+
+
+@pytest.mark.parametrize("positions", [16, 600])
+def test_sparsity_in_strips_is_sparsity(positions: int) -> None:
+    q, k = random(1, 2, positions, 4), random(1, 2, positions, 4, seed=1)
+    torch.testing.assert_close(sparsity_of(q, k), sparsity(probabilities(q, k).mean(dim=1)))
+
+
+def test_content_prior_takes_the_summary_token_averaged_over_heads() -> None:
+    attention = torch.softmax(random(2, 3, 4, 5), dim=-1)
+    end_of_text = F.one_hot(torch.tensor([2, 4]), 5).float()
+    c = content_prior(attention, end_of_text)
+    torch.testing.assert_close(c[0], attention[0, :, :, 2].mean(dim=0))
+    torch.testing.assert_close(c[1], attention[1, :, :, 4].mean(dim=0))
+
+
+@given(st.lists(st.floats(-100, 100, width=32), min_size=2, max_size=9))
+def test_minmax_fills_the_unit_interval_or_is_flat(values: list[float]) -> None:
+    stretched = minmax(torch.tensor([values]))
+    assert stretched.min() == 0.0
+    assert stretched.max() in (0.0, 1.0)
+
+
+def test_masks_follow_algorithm_3() -> None:
+    s, c = torch.tensor([[0.0, 0.5, 1.0]]), torch.tensor([[0.9, 0.4, 0.8]])
+    soft = soft_mask(s, c)
+    torch.testing.assert_close(soft, torch.tensor([[0.0, 0.25, 1.0]]))
+    torch.testing.assert_close(hard_mask(soft), torch.sigmoid(10 * (soft - 0.5)))
+    torch.testing.assert_close(soft_mask(s, None), s)
+    torch.testing.assert_close(soft_mask(None, c), torch.tensor([[1.0, 0.0, 0.8]]))
+    with pytest.raises(ValueError, match="prior"):
+        soft_mask(None, None)
+
+
+def test_a_content_map_that_says_nothing_leaves_the_structure() -> None:
+    s = torch.tensor([[0.0, 0.3, 1.0]])
+    torch.testing.assert_close(soft_mask(s, torch.full((1, 3), 0.7)), s)
+
+
+def test_one_foreground_is_the_papers_pair_of_equations() -> None:
+    a_bl, a_fg, soft = random(4, 6), random(4, 6, seed=1), torch.rand(4, 1)
+    hard = hard_mask(soft)
+    blended, (returned,) = blend(a_bl, [a_fg], [soft], [hard])
+    torch.testing.assert_close(blended, a_fg * soft + a_bl * (1 - soft))  # Eq 1
+    torch.testing.assert_close(returned, blended * hard + a_fg * (1 - hard))  # Eq 2
+    torch.testing.assert_close(returned, feed_back(a_fg, blended, hard))
+
+
+def test_later_foregrounds_cover_earlier_ones_and_are_not_seen_in_them() -> None:
+    a_bl, back, front = torch.zeros(3, 1), torch.ones(3, 1), torch.full((3, 1), 2.0)
+    covers = torch.tensor([[0.0], [1.0], [1.0]])
+    both = torch.tensor([[1.0], [1.0], [0.0]])
+    blended, returned = blend(a_bl, [back, front], [both, covers], [torch.ones(3, 1)] * 2)
+    assert blended.flatten().tolist() == [1.0, 2.0, 2.0]
+    assert returned[0].flatten().tolist() == [1.0, 1.0, 1.0]
+    assert returned[1].flatten().tolist() == [1.0, 2.0, 2.0]
+
+
+@given(st.integers(0, 5))
+def test_empty_masks_change_nothing(count: int) -> None:
+    a_bl, layers = random(4, 3), [random(4, 3, seed=i + 1) for i in range(count)]
+    nothing = [torch.zeros(4, 1)] * count
+    blended, returned = blend(a_bl, layers, nothing, nothing)
+    assert torch.equal(blended, a_bl)
+    assert all(torch.equal(a, b) for a, b in zip(returned, layers, strict=True))
+
+
+def test_the_grid_of_a_layer_is_found_from_its_length() -> None:
+    assert grid_of(256, (16, 16)) == (16, 16)
+    assert grid_of(24, (12, 8)) == (6, 4)
+    assert grid_of(15, (17, 9)) == (5, 3)
+    with pytest.raises(ValueError, match="7 positions"):
+        grid_of(7, (16, 16))
+
+
+def test_resizing_to_the_same_grid_is_the_identity_and_keeps_means() -> None:
+    maps = torch.rand(2, 64)
+    assert resize_map(maps, (8, 8), (8, 8)) is maps
+    halved = resize_map(maps, (8, 8), (4, 4))
+    assert halved.shape == (2, 16)
+    torch.testing.assert_close(halved.mean(), maps.mean(), atol=0.02, rtol=0)
+    torch.testing.assert_close(resize_map(torch.ones(1, 16), (4, 4), (7, 5)), torch.ones(1, 35))
+
+
+def test_a_frame_that_is_the_canvas_is_passed_through() -> None:
+    frame = random(1, 4, 4, 3)
+    placed, coverage = place(frame, WHOLE, (4, 4))
+    assert placed is frame and coverage.min() == 1.0
+    assert lift(frame, WHOLE, (4, 4)) is frame
+
+
+def test_place_puts_cells_where_the_rectangle_is() -> None:
+    frame = torch.arange(4.0).reshape(1, 2, 2, 1)
+    placed, coverage = place(frame, (0.5, 0.0, 1.0, 0.5), (4, 4))
+    assert coverage[..., 0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert placed[0, :2, 2:, 0].tolist() == [[0, 1], [2, 3]]
+
+
+fractions = st.tuples(
+    st.floats(-0.3, 0.6), st.floats(-0.3, 0.6), st.floats(0.2, 0.9), st.floats(0.2, 0.9)
+).map(lambda r: (r[0], r[1], r[0] + r[2], r[1] + r[3]))
+
+
+@given(fractions)
+def test_a_constant_frame_stays_constant_and_covers_its_area(rectangle: tuple[float, ...]) -> None:
+    placed, coverage = place(torch.full((1, 5, 5, 2), 3.0), rectangle, (8, 6))  # type: ignore[arg-type]
+    inside = coverage[..., 0] > 1e-3
+    torch.testing.assert_close(placed[0][inside], torch.full_like(placed[0][inside], 3.0), atol=1e-3, rtol=0)
+    left, top, right, bottom = (min(max(v, 0.0), 1.0) for v in rectangle)
+    torch.testing.assert_close(float(coverage.mean()), (right - left) * (bottom - top), atol=1e-4, rtol=0)
+
+
+@given(fractions)
+def test_lifting_a_constant_canvas_gives_the_constant(rectangle: tuple[float, ...]) -> None:
+    lifted = lift(torch.full((1, 8, 6, 2), 3.0), rectangle, (5, 5))  # type: ignore[arg-type]
+    torch.testing.assert_close(lifted, torch.full((1, 5, 5, 2), 3.0))
+
+
+def test_lift_reads_back_what_place_wrote() -> None:
+    frame = random(1, 4, 4, 2)
+    rectangle = (0.25, 0.5, 0.75, 1.0)
+    placed, _ = place(frame, rectangle, (8, 8))
+    torch.testing.assert_close(lift(placed, rectangle, (4, 4)), frame)
