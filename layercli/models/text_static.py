@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MAX_LENGTH = 24
 EMBEDDED_FOLDER = Path(__file__).resolve().parent.parent / "weights" / "embedded" / "text"
+_PAD, _UNKNOWN = 0, 1  # both rows are zero
 _FILES = ("model.safetensors", "tokenizer.json", "config.json")
 _REINSTALL = "Reinstall layercli: pip install --force-reinstall layercli"
 
@@ -29,17 +30,18 @@ _REINSTALL = "Reinstall layercli: pip install --force-reinstall layercli"
 class StaticTextEncoder:
     """Word pieces to vectors without context: a table look-up that needs no network and no transformer.
 
-    Components have unit RMS over the vocabulary. Rows keep their frequency weight (SIF, Arora et al. 2017), so
-    "a", "the" and "of" are nearly zero while nouns have an RMS near 1. Padding rows are exactly zero.
+    Components have unit RMS over the vocabulary. Rows keep their frequency weight (SIF, Arora et al.
+    2017), so "a", "the" and "of" are nearly zero while nouns have an RMS near 1. Padding rows are zero.
     """
 
-    def __init__(self, codes: np.ndarray, scale: np.ndarray, tokenizer: Tokenizer, config: dict[str, Any]) -> None:
+    def __init__(
+        self, codes: np.ndarray, scale: np.ndarray, tokenizer: Tokenizer, config: dict[str, Any]
+    ) -> None:
         self.codes = codes  # int8 (V, D)
         self.scale = scale  # float32 (V,)
         self.tokenizer = tokenizer
         self.config = config
-        self.pad_id = int(tokenizer.token_to_id("[PAD]"))
-        self.unknown_id = int(tokenizer.token_to_id("[UNK]"))
+        self.pad_id, self.unknown_id = _PAD, _UNKNOWN
         self._tables: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
     @classmethod
@@ -60,7 +62,9 @@ class StaticTextEncoder:
             tensors = load_file(weights)
             codes, scale = tensors["codes"], tensors["scale"].astype(np.float32)
         except (SafetensorError, KeyError, OSError, ValueError) as error:
-            raise LayercliError(f"The text encoder's weights {weights} are damaged: {error}.", _REINSTALL) from error
+            raise LayercliError(
+                f"The text encoder's weights {weights} are damaged: {error}.", _REINSTALL
+            ) from error
         try:
             config = json.loads(settings.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -75,10 +79,12 @@ class StaticTextEncoder:
             or scale.shape != codes.shape[:1]
             or not np.isfinite(scale).all()
             or tokenizer.get_vocab_size() != len(codes)
-            or {tokenizer.token_to_id("[PAD]"), tokenizer.token_to_id("[UNK]")} != {0, 1}
+            or tokenizer.token_to_id("[PAD]") != _PAD
+            or tokenizer.token_to_id("[UNK]") != _UNKNOWN
+            or scale[[_PAD, _UNKNOWN]].any()
         ):
             raise LayercliError(
-                f"The text encoder in {folder} does not fit together: {codes.shape} {codes.dtype} vectors for "
+                f"The text encoder in {folder} does not fit together: {codes.shape} {codes.dtype} codes for "
                 f"{tokenizer.get_vocab_size()} word pieces.",
                 _REINSTALL,
             )
@@ -94,7 +100,9 @@ class StaticTextEncoder:
         encoded = self.tokenizer.encode_batch(list(prompts), add_special_tokens=False)
         return [[i for i in item.ids if i != self.unknown_id] for item in encoded]
 
-    def tokenize(self, prompts: Sequence[str], max_length: int = MAX_LENGTH) -> tuple[torch.Tensor, torch.Tensor]:
+    def tokenize(
+        self, prompts: Sequence[str], max_length: int = MAX_LENGTH
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Lower-cased word pieces of B prompts as (ids, mask), both int64 (B, max_length), mask 1 at tokens.
 
         Always padded to max_length, so that a prompt's tensor does not depend on its neighbours in the batch.
@@ -114,8 +122,9 @@ class StaticTextEncoder:
     def truncated(self, prompts: Sequence[str], max_length: int = MAX_LENGTH) -> list[str]:
         """For each prompt the end that does not fit into max_length tokens, "" where all of it fits."""
         lost = []
-        for prompt, item in zip(prompts, self.tokenizer.encode_batch(list(prompts), add_special_tokens=False)):
-            starts = [at for i, (at, _) in zip(item.ids, item.offsets) if i != self.unknown_id]
+        encoded = self.tokenizer.encode_batch(list(prompts), add_special_tokens=False)
+        for prompt, item in zip(prompts, encoded, strict=True):
+            starts = [at for i, (at, _) in zip(item.ids, item.offsets, strict=True) if i != self.unknown_id]
             lost.append(prompt[starts[max_length] :] if len(starts) > max_length else "")
         return lost
 
@@ -129,7 +138,9 @@ class StaticTextEncoder:
         codes, scale = self._tables[ids.device]
         return codes[ids].float() * (scale[ids] * mask)[..., None]
 
-    def encode(self, prompts: Sequence[str], max_length: int = MAX_LENGTH) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(
+        self, prompts: Sequence[str], max_length: int = MAX_LENGTH
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Vectors float32 (B, max_length, D) and mask int64 (B, max_length) of B prompts."""
         ids, mask = self.tokenize(prompts, max_length)
         return self.embed(ids, mask), mask
