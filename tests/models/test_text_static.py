@@ -79,7 +79,7 @@ def test_common_nouns_are_one_piece_of_unit_size_and_apart(encoder: StaticTextEn
     rms = vectors[:, 0].square().mean(1).sqrt()
     assert rms.min() > 0.5 and rms.max() < 1.3
     unit = encoder.phrase_vectors(nouns)
-    assert np.triu(unit @ unit.T, 1).max() < 0.75  # even the nearest pair (cat, dog) stays two things
+    assert np.triu(unit @ unit.T, 1).max() < 0.5  # the nearest pair is bird and airplane, .41
 
 
 def test_components_have_unit_rms_over_the_vocabulary(encoder: StaticTextEncoder) -> None:
@@ -161,7 +161,7 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(folder: Path) -> None:
 
 def test_the_folder_is_small_and_states_its_licence(encoder: StaticTextEncoder) -> None:
     assert sum(path.stat().st_size for path in EMBEDDED_FOLDER.iterdir()) <= 7_500_000
-    assert encoder.config["licence"] == "MIT"
+    assert encoder.config["licence"].startswith("MIT, Copyright")
     assert all(len(digest) == 64 for digest in encoder.config["sha256_of_originals"].values())
 
 
