@@ -6,11 +6,48 @@ import re
 from typing import Any
 
 # The nouns a newcomer types first; their pictures are drawn more often, so that they stand first.
-COMMON_NOUNS = (
-    "cat dog car tree house bird fish flower apple chair sofa table lamp bed boat bus truck airplane "
-    "bicycle ball clock phone guitar umbrella hat shoe bear horse cow pig rabbit cup bottle banana pizza "
-    "cake castle robot book butterfly"
-).split()
+COMMON_NOUNS = [
+    "cat",
+    "dog",
+    "car",
+    "tree",
+    "house",
+    "bird",
+    "fish",
+    "flower",
+    "apple",
+    "chair",
+    "sofa",
+    "table",
+    "lamp",
+    "bed",
+    "boat",
+    "bus",
+    "truck",
+    "airplane",
+    "bicycle",
+    "ball",
+    "clock",
+    "phone",
+    "guitar",
+    "umbrella",
+    "hat",
+    "shoe",
+    "bear",
+    "horse",
+    "cow",
+    "pig",
+    "rabbit",
+    "cup",
+    "bottle",
+    "banana",
+    "pizza",
+    "cake",
+    "castle",
+    "robot",
+    "book",
+    "butterfly",
+]
 
 # Plain names of pictures whose captions are more special than what a person types.
 _ALIASES = {
@@ -132,6 +169,8 @@ def sampling_weight(row: dict[str, Any]) -> float:
         weight /= 4  # eight views of one model, worth about two pictures
     if row["source"] == "deb:openclipart-svg":
         weight *= 0.5
-    if caption.endswith(" face") or re.search(r"\b(man|woman|person|men|women|hand|family|couple)\b", caption):
+    if caption.endswith(" face") or re.search(
+        r"\b(man|woman|person|men|women|hand|family|couple)\b", caption
+    ):
         weight *= 0.25
     return weight

@@ -61,7 +61,11 @@ def fitted(rgba_u8: np.ndarray, longest: int) -> np.ndarray:
     rgba = rgba_u8.astype(np.float32) / 255
     rgba[..., :3] *= rgba[..., 3:]
     planes = [
-        np.asarray(Image.fromarray(rgba[..., c]).resize(size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR))
+        np.asarray(
+            Image.fromarray(rgba[..., c]).resize(
+                size, Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+            )
+        )
         for c in range(4)
     ]
     small = np.stack(planes, -1)
@@ -70,9 +74,9 @@ def fitted(rgba_u8: np.ndarray, longest: int) -> np.ndarray:
 
 
 def cast_shadow(alpha_hw: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shadow strength (H, W) in [0, 1] on the ground: a squashed, sheared, blurred copy and a contact line."""
+    """Shadow strength (H, W) in [0, 1] on the ground: a squashed, sheared, blurred copy and a contact."""
     height, width = alpha_hw.shape
-    ys, xs = np.nonzero(alpha_hw > 0.5)
+    ys = np.nonzero(alpha_hw > 0.5)[0]
     if ys.size == 0:
         return np.zeros_like(alpha_hw)
     ground, tall = int(ys.max()), int(ys.max() - ys.min() + 1)
@@ -118,13 +122,14 @@ class Composer:
         self.scenes = Pictures(Path(options.data), kinds=("background",))
         self.weights = draw_weights(self.objects.rows)
         self.seed = options.seed
-        self.by_style: dict[str, list[int]] = defaultdict(list)
+        self.by_style: dict[str, list[int]] = {}
         for i, row in enumerate(self.scenes.rows):
-            self.by_style[row["style"]].append(i)
+            self.by_style.setdefault(row["style"], []).append(i)
         self.places = [
             i
             for i, row in enumerate(self.objects.rows)
-            if plain_noun(row["caption"]) in PLACES and row["style"] in ("3d render", "glossy 3d", "gradient", "flat")
+            if plain_noun(row["caption"]) in PLACES
+            and row["style"] in ("3d render", "glossy 3d", "gradient", "flat")
         ]
         by_noun: dict[str | None, list[int]] = defaultdict(list)
         for i in self.places:
@@ -132,7 +137,7 @@ class Composer:
         self.place_lists = list(by_noun.values())
 
     def _scene(self, style: str, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
-        styles = [s for s in _SCENES_FOR.get(style, ("photo",)) if self.by_style[s]] or list(self.by_style)
+        styles = [s for s in _SCENES_FOR.get(style, ("photo",)) if s in self.by_style] or list(self.by_style)
         choices = self.by_style[styles[int(rng.integers(len(styles)))]]
         i = int(choices[int(rng.integers(len(choices)))])
         scene = self.scenes.pixels(i)[..., :3].astype(np.float32) / 255
@@ -174,7 +179,9 @@ class Composer:
             box = box[:, ::-1] if rng.random() < 0.5 else box
             thing = fitted(box, round(rng.uniform(0.7, 0.95) * scene.shape[0]))
             scene = place(scene, thing, rng.uniform(0.42, 0.58), rng.uniform(0.88, 0.98), rng)
-        return self._finish(scene, article(plain_noun(row["caption"]) or "object"), row["style"], "background")
+        return self._finish(
+            scene, article(plain_noun(row["caption"]) or "object"), row["style"], "background"
+        )
 
     @staticmethod
     def _finish(scene: np.ndarray, caption: str, style: str, kind: str) -> tuple[np.ndarray, dict[str, Any]]:

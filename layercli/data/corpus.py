@@ -47,7 +47,7 @@ def read_manifest(corpus: Path) -> list[dict[str, Any]]:
     if not manifest.is_file():
         raise LayercliError(
             f"No manifest.jsonl in {corpus}.",
-            "Name the corpus folder: layercli data corpus -O corpus=DIR (examples/rebuild_corpus.py makes one)",
+            "Name the corpus folder: layercli data corpus -O corpus=DIR (examples/rebuild_corpus.py)",
         )
     with manifest.open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines if line.strip()]

@@ -45,13 +45,15 @@ def encode_pictures(
         flat = both.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
         with torch.autocast(device.type, torch.bfloat16):
             raw = autoencoder.encode(flat).float() * autoencoder.scale + autoencoder.shift
-        parts.append(torch.round(raw * LEVELS).clamp(-LEVELS, LEVELS).to(torch.int8).unflatten(0, (-1, 2)).cpu())
+        parts.append(
+            torch.round(raw * LEVELS).clamp(-LEVELS, LEVELS).to(torch.int8).unflatten(0, (-1, 2)).cpu()
+        )
         on_step(start, len(pictures))
     return torch.cat(parts).numpy()
 
 
 def build(options: Options, on_step: Callable[[int, int], None] = lambda done, total: None) -> Path:
-    """Encode the training split of every data folder and return the latents' folder; finished files are kept."""
+    """Encode the training split of every data folder and return the folder; finished files are kept."""
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     autoencoder = RGBAAutoencoder.from_pretrained(options.autoencoder, low_cpu_mem_usage=False)

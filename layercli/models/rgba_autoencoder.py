@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
@@ -39,8 +41,8 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.norm2 = nn.GroupNorm(8, channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        for parameter in self.conv2.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
@@ -71,7 +73,7 @@ class RGBAAutoencoder(ModelMixin, ConfigMixin):
             nn.PixelUnshuffle(patch),
             nn.Conv2d(4 * patch * patch, widths[0], 3, padding=1),
         ]
-        for here, below in zip(widths, widths[1:], strict=False):
+        for here, below in pairwise(widths):
             encoder += [ResidualBlock(here) for _ in range(encoder_blocks)]
             encoder.append(nn.Conv2d(here, below, 3, stride=2, padding=1))
         encoder += [ResidualBlock(widths[-1]), nn.GroupNorm(8, widths[-1]), nn.SiLU()]

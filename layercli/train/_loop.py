@@ -7,12 +7,15 @@ Checkpoints are written to a temporary file and renamed; Ctrl-C and SIGTERM save
 from __future__ import annotations
 
 import json
+import math
+import pickle
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -21,6 +24,7 @@ from torch import Tensor, nn
 from layercli.core.errors import LayercliError
 
 OnStep = Callable[[int, int], None]
+LOG_EVERY = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +69,25 @@ def ema_decay_at(step: int, ceiling: float) -> float:
     return min(ceiling, (1 + step) / (10 + step))
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
+class StopRequest:
+    """Turns SIGINT and SIGTERM into a wish that the loop grants after the step in hand is whole."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> StopRequest:
+        self._before: dict[signal.Signals, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: object) -> None:
+        self.asked = True
 
 
 class Average:
@@ -143,12 +164,9 @@ def run_loop(
             for parameter, value in zip(trained, kept, strict=True):
                 parameter.copy_(value)
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, _interrupt)
-        signal.signal(signal.SIGTERM, _interrupt)
     began = saved = logged = time.monotonic()
-    step, losses = first, torch.zeros((), device=device)
-    try:
+    done, losses = first, torch.zeros((), device=device)
+    with StopRequest() as stop:
         for step in range(first, options.steps):
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate_at(step, options)
@@ -163,36 +181,41 @@ def run_loop(
                     optimizer.zero_grad()
                 losses += loss.detach() / options.accumulate
             average.update(trained, ema_decay_at(step, options.ema))
-            on_step(step + 1, options.steps)
-            now = time.monotonic()
-            if (step + 1) % 20 == 0 and accelerator.is_main_process:
-                row = {
-                    "step": step + 1,
-                    "loss": round(losses.item() / 20, 5),
-                    "lr": learning_rate_at(step, options),
-                    "pictures_per_second": round(20 * options.batch * options.accumulate / (now - logged), 2),
-                }
-                if not torch.isfinite(losses):
-                    raise LayercliError(
-                        f"The loss is not finite at step {step + 1}.",
-                        "Lower the learning rate: -O learning_rate=1e-4, and run the same command again.",
-                    )
-                with (out / "log.jsonl").open("a", encoding="utf-8") as lines:
-                    lines.write(json.dumps(row) + "\n")
+            done, now = step + 1, time.monotonic()
+            if done % LOG_EVERY == 0 and accelerator.is_main_process:
+                pictures = LOG_EVERY * options.batch * options.accumulate
+                _log(out, done, losses.item() / LOG_EVERY, options, pictures / (now - logged))
                 losses, logged = torch.zeros((), device=device), now
-            if now - saved > options.checkpoint_minutes * 60:
-                checkpoint(step + 1)
+            out_of_time = bool(options.minutes) and now - began > options.minutes * 60
+            if now - saved > options.checkpoint_minutes * 60 or stop.asked or out_of_time:
+                checkpoint(done)
                 saved = time.monotonic()
-            if options.minutes and now - began > options.minutes * 60:
+            if stop.asked:
+                raise KeyboardInterrupt
+            on_step(done, options.steps)
+            if out_of_time:
                 break
-    except KeyboardInterrupt:
-        checkpoint(step)
-        raise
-    done = min(step + 1, options.steps) if first < options.steps else first
-    checkpoint(done)
+    if done == options.steps:
+        checkpoint(done)
     average.copy_to(trained)
     model.eval()
     return done
+
+
+def _log(out: Path, step: int, loss: float, options: LoopOptions, speed: float) -> None:
+    if not math.isfinite(loss):
+        raise LayercliError(
+            f"The loss is not finite at step {step}.",
+            "Lower the learning rate: -O learning_rate=1e-4, and run the same command again.",
+        )
+    row = {
+        "step": step,
+        "loss": round(loss, 5),
+        "lr": learning_rate_at(step - 1, options),
+        "pictures_per_second": round(speed, 2),
+    }
+    with (out / "log.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(row) + "\n")
 
 
 def _restore(
@@ -209,7 +232,7 @@ def _restore(
                 parameter.copy_(value)
         average.values = [v.to(device).float() for v in state["average"]]
         optimizer.load_state_dict(state["optimizer"])
-    except (RuntimeError, ValueError, KeyError, EOFError) as error:
+    except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise LayercliError(
             f"{state_file} cannot be resumed: {error}",
             "Start afresh with --no-resume, or name another folder with --out.",

@@ -1,4 +1,4 @@
-"""Stage 1: the RGBA autoencoder, trained on crops; `-O decoder_only=true` refines a decoder under fixed latents."""
+"""Stage 1: the RGBA autoencoder, on crops; `-O decoder_only=true` refines a decoder under fixed latents."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Options(LoopOptions):
 def crop_batch(pictures: Pictures, step: int, options: Options) -> Tensor:
     """Random flipped crops for a step: (B, 4, crop, crop) in [0, 1]; fully transparent crops are redrawn."""
     rng = np.random.default_rng((options.seed, 1, step))
-    crops = []
+    crops: list[np.ndarray] = []
     while len(crops) < options.batch:
         picture = pictures.pixels(int(rng.integers(len(pictures))))
         top, left = rng.integers(0, np.array(picture.shape[:2]) - options.crop + 1)
@@ -109,7 +109,9 @@ def measure_latents(autoencoder: RGBAAutoencoder, pictures: Pictures, options: O
     rng = np.random.default_rng((options.seed, 2))
     latents = []
     for i in rng.choice(len(pictures), min(512, len(pictures)), replace=False):
-        rgba = torch.from_numpy(pictures.pixels(int(i)).copy()).permute(2, 0, 1)[None].float().to(device) / 255
+        rgba = (
+            torch.from_numpy(pictures.pixels(int(i)).copy()).permute(2, 0, 1)[None].float().to(device) / 255
+        )
         latents.append(autoencoder.encode(rgba))
     stacked = torch.cat(latents)
     autoencoder.shift.copy_(stacked.mean((0, 2, 3), keepdim=True))

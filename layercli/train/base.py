@@ -55,7 +55,9 @@ def embedded_unet(latent_channels: int, channels: tuple[int, ...]) -> UNet2DCond
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         layers_per_block=1,
-        attention_head_dim=tuple(width // 32 for width in channels),  # diffusers reads these as numbers of heads
+        attention_head_dim=tuple(
+            width // 32 for width in channels
+        ),  # diffusers reads these as numbers of heads
         cross_attention_dim=256,
         num_class_embeds=len(KINDS),
         addition_embed_type="text",
@@ -68,7 +70,9 @@ class LatentFrames:
 
     def __init__(self, folder: Path, options: Options) -> None:
         if not (folder / "latents.json").is_file():
-            raise LayercliError(f"No cached latents in {folder}.", f"Make them: layercli data latents -O out={folder}")
+            raise LayercliError(
+                f"No cached latents in {folder}.", f"Make them: layercli data latents -O out={folder}"
+            )
         about = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
         self.shift = torch.tensor(about["shift"])[:, None, None]
         self.scale = torch.tensor(about["scale"])[:, None, None]
@@ -145,7 +149,9 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
             tokens.to(device),
             class_labels=kinds.to(device),
         ).sample
-        return v_prediction_loss(guess, velocity.to(device), (signal / (1 - signal)).to(device), options.snr_gamma)
+        return v_prediction_loss(
+            guess, velocity.to(device), (signal / (1 - signal)).to(device), options.snr_gamma
+        )
 
     folder = Path(options.out)
 

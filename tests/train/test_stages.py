@@ -1,0 +1,150 @@
+"""The stages on a tiny corpus: autoencoder, latents, base UNet, each resumable and loadable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layercli.data import composed, corpus, latents
+from layercli.models.rgba_autoencoder import RGBAAutoencoder, flatten_on_gray, unflatten_from_gray
+from layercli.train import autoencoder as stage_one
+from layercli.train import base as stage_two
+from tests.data.mini_corpus import make_corpus
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both stages run once on 64 px pictures with few steps."""
+    root = tmp_path_factory.mktemp("stages")
+    make_corpus(root / "corpus")
+    corpus.build(corpus.Options(corpus=str(root / "corpus"), out=str(root / "data"), size=256))
+    composed.build(composed.Options(data=str(root / "data"), out=str(root / "composed"), globals=4, places=4))
+    stage_one.train(
+        stage_one.Options(
+            data=str(root / "data"),
+            out=str(root / "one"),
+            steps=40,
+            batch=4,
+            crop=64,
+            warmup=5,
+            device="cpu",
+            precision="fp32",
+        )
+    )
+    latents.build(
+        latents.Options(
+            data=f"{root / 'data'},{root / 'composed'}",
+            autoencoder=str(root / "one" / "autoencoder"),
+            out=str(root / "latents"),
+        )
+    )
+    return root
+
+
+@given(st.integers(0, 2**31 - 1))
+@settings(max_examples=25, deadline=None)
+def test_flattening_on_gray_inverts(seed: int) -> None:
+    rgba = torch.rand((1, 4, 6, 6), generator=torch.Generator().manual_seed(seed))
+    rgba[:, 3] = rgba[:, 3].clamp_min(0.05)
+    assert torch.allclose(unflatten_from_gray(flatten_on_gray(rgba)), rgba, atol=1e-4)
+
+
+def test_colour_under_alpha_zero_is_invisible_to_the_network() -> None:
+    hidden = torch.rand((1, 4, 4, 4))
+    hidden[:, 3] = 0
+    assert torch.equal(flatten_on_gray(hidden), flatten_on_gray(torch.zeros(1, 4, 4, 4)))
+
+
+def test_the_autoencoder_learned_and_its_latents_are_standardised(trained: Path) -> None:
+    loaded = RGBAAutoencoder.from_pretrained(trained / "one" / "autoencoder", low_cpu_mem_usage=False)
+    assert loaded.downscale == 16
+    frames = stage_two.LatentFrames(trained / "latents", stage_two.Options(batch=64))
+    values, _, _ = frames.batch_at(0)
+    assert values.shape == (64, 12, 16, 16)
+    assert abs(values.mean().item()) < 0.4 and 0.5 < values.std().item() < 1.6
+    from layercli.data.pictures import Pictures
+
+    crops = stage_one.crop_batch(Pictures(trained / "data"), 0, stage_one.Options(batch=4, crop=64))
+    with torch.no_grad():
+        error = (loaded.decode_flat(loaded.encode(crops)) - flatten_on_gray(crops)).abs().mean()
+    assert error < 0.9 * flatten_on_gray(crops).abs().mean()
+
+
+def test_refining_the_decoder_leaves_the_encoder_bit_equal(trained: Path, tmp_path: Path) -> None:
+    source = trained / "one" / "autoencoder"
+    refined = stage_one.train(
+        stage_one.Options(
+            data=str(trained / "data"),
+            out=str(tmp_path),
+            init=str(source),
+            decoder_only=True,
+            steps=3,
+            batch=2,
+            crop=64,
+            warmup=1,
+            precision="fp32",
+            device="cpu",
+        )
+    )
+    before = RGBAAutoencoder.from_pretrained(source, low_cpu_mem_usage=False).state_dict()
+    after = RGBAAutoencoder.from_pretrained(refined, low_cpu_mem_usage=False).state_dict()
+    for name, value in before.items():
+        same = torch.equal(value, after[name])
+        assert same or name.startswith("decoder."), name
+    assert any(not torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_cached_latents_are_the_encoders_within_their_quantisation(trained: Path) -> None:
+    from layercli.data.pictures import Pictures
+
+    loaded = RGBAAutoencoder.from_pretrained(trained / "one" / "autoencoder", low_cpu_mem_usage=False).eval()
+    picture = Pictures(trained / "data").pixels(0)
+    mirrored = np.stack([picture, picture[:, ::-1]])
+    with torch.no_grad():
+        raw = loaded.encode(torch.from_numpy(mirrored).permute(0, 3, 1, 2).float() / 255)
+        raw = raw * loaded.scale + loaded.shift
+    cached = np.load(trained / "latents" / "latents-0.npy")[0] / latents.LEVELS
+    assert np.abs(raw.numpy() - cached).max() < 0.03
+
+
+def test_batches_depend_on_the_step_alone(trained: Path) -> None:
+    options = stage_two.Options(batch=16)
+    first = stage_two.LatentFrames(trained / "latents", options).batch_at(7)
+    again = stage_two.LatentFrames(trained / "latents", options).batch_at(7)
+    assert torch.equal(first[0], again[0]) and first[1] == again[1] and torch.equal(first[2], again[2])
+    assert not torch.equal(first[0], stage_two.LatentFrames(trained / "latents", options).batch_at(8)[0])
+
+
+def test_the_base_stage_trains_exports_and_resumes(trained: Path, tmp_path: Path) -> None:
+    settings = {
+        "data": str(trained / "latents"),
+        "out": str(tmp_path),
+        "batch": 4,
+        "channels": (32, 32, 32),
+        "warmup": 2,
+        "precision": "fp32",
+        "device": "cpu",
+    }
+    stage_two.train(stage_two.Options(steps=4, **settings))
+    done: list[int] = []
+    stage_two.train(stage_two.Options(steps=6, **settings), lambda step, total: done.append(step))
+    assert done == [5, 6]
+    unet = UNet2DConditionModel.from_pretrained(tmp_path / "unet")
+    assert unet.config["class_embed_type"] is None and unet.config["num_class_embeds"] == 3
+    assert all(p.dtype == torch.float32 for p in unet.parameters())
+    assert (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size < 16 * 2**20
+
+
+def test_the_velocity_loss_is_zero_for_the_truth_and_weighs_as_min_snr_says() -> None:
+    truth = torch.randn(3, 2, 4, 4)
+    snr = torch.tensor([0.1, 5.0, 100.0])
+    assert stage_two.v_prediction_loss(truth, truth, snr, 5.0) == 0
+    off_by_one = stage_two.v_prediction_loss(truth + 1, truth, snr, 5.0)
+    assert off_by_one.item() == pytest.approx(np.mean([0.1 / 1.1, 5 / 6, 5 / 101]), rel=1e-5)
+    assert stage_two.v_prediction_loss(truth + 1, truth, snr, 0.0).item() == pytest.approx(1.0, rel=1e-5)
