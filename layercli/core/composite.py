@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +18,11 @@ BLENDS: tuple[str, ...] = ("normal", "multiply", "screen", "overlay")
 #: Below this alpha a colour cannot be seen in an 8-bit file.
 ALPHA_FLOOR = 1.0 / 255.0
 
-#: Pixels per strip: the working planes of one strip stay inside a processor's cache.
-_STRIP_PIXELS = 1 << 16
+#: Rows and columns of a tile: its working planes stay inside a processor's cache.
+_TILE = (64, 512)
+
+#: From this many pixels on, tiles are shared among threads.
+_THREAD_PIXELS = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -119,45 +124,111 @@ def check_blend(blend: str) -> None:
         raise LayercliError(f'Unknown blend mode "{blend}".', f"Use one of: {', '.join(BLENDS)}.")
 
 
-def merge(width: int, height: int, sources: Sequence[Source], *, quantized: bool = False) -> np.ndarray:
-    """Flatten pictures, back to front, onto a transparent canvas, strip by strip.
+def merge(
+    width: int,
+    height: int,
+    sources: Sequence[Source],
+    *,
+    quantized: bool = False,
+    ground: float | None = None,
+) -> np.ndarray:
+    """Flatten pictures, back to front, onto a transparent canvas, tile by tile.
 
-    Returns (4, height, width) straight alpha: float32 in [0, 1], or uint8 where quantized is set.
-    Memory: the result and one strip, whatever the number of sources.
+    Returns (4, height, width) straight alpha: float32 in [0, 1], or uint8 where quantized is set. ground: an
+    even gray laid under the finished picture, which is then opaque.
+    Memory: the result and a few tiles, whatever the number of sources.
     """
     result = np.empty((4, height, width), dtype=np.uint8 if quantized else np.float32)
-    rows = max(1, _STRIP_PIXELS // max(1, width))
-    for top in range(0, height, rows):
-        bottom = min(height, top + rows)
-        strip = np.zeros((4, bottom - top, width), dtype=np.float32)
-        for source in sources:
-            _place(strip, source, top)
-        _unpremultiply(strip)
-        if quantized:
-            quantize(strip, out=result[:, top:bottom])
-        else:
-            result[:, top:bottom] = strip
+    rows, columns = _TILE
+
+    def band(top: int) -> None:
+        for left in range(0, width, columns):
+            _merge_tile(result[:, top : top + rows, left : left + columns], sources, left, top, ground)
+
+    each_tile(band, range(0, height, rows), width * height)
     return result
 
 
-def _place(strip: np.ndarray, source: Source, top: int) -> None:
-    """Composite the part of a source that lies in a strip starting at canvas row `top`, in place."""
-    _, rows, width = strip.shape
+def each_tile(work: Callable[[int], None], starts: Iterable[int], pixels: int) -> None:
+    """Run work for each start, in threads where there are pixels enough: numpy computes without the GIL."""
+    workers = min(4, os.cpu_count() or 1)
+    if workers == 1 or pixels < _THREAD_PIXELS:
+        for start in starts:
+            work(start)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(work, starts):  # walking the results raises what a thread raised
+            pass
+
+
+def _merge_tile(
+    tile: np.ndarray, sources: Sequence[Source], left: int, top: int, ground: float | None
+) -> None:
+    """Fill one tile (4, h, w) of the result, whose corner is at left, top of the canvas."""
+    parts = [part for part in (_part(source, left, top, tile.shape) for source in sources) if part]
+    hidden = max((index for index, part in enumerate(parts) if part.covers(tile.shape)), default=0)
+    parts = parts[hidden:]  # what lies under an opaque part cannot be seen
+    if len(parts) == 1 and parts[0].covers(tile.shape) and parts[0].planes.dtype == tile.dtype:
+        tile[...] = parts[0].planes
+        return
+    below = np.zeros(tile.shape, dtype=np.float32)
+    for part in parts:
+        alpha = part.alpha()
+        if alpha.max() > 0.0:
+            _accumulate(below[(slice(None), *part.where)], part.planes[:3], alpha, part.source.blend)
+    if ground is None:
+        _unpremultiply(below)
+    else:
+        below[:3] += (1.0 - below[3]) * np.float32(ground)
+        below[3] = 1.0
+        np.clip(below, 0.0, 1.0, out=below)
+    if tile.dtype == np.uint8:
+        quantize(below, out=tile)
+    else:
+        tile[...] = below
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Part:
+    """The part of a source inside a tile: its planes, its mask, and where in the tile it lies."""
+
+    source: Source
+    planes: np.ndarray
+    mask: np.ndarray | None
+    where: tuple[slice, slice]
+
+    def covers(self, shape: tuple[int, ...]) -> bool:
+        """Whether the whole tile is hidden behind this part."""
+        if self.planes.shape != shape or self.source.blend != "normal" or self.source.opacity != 1.0:
+            return False
+        channels = [self.planes[3]] if self.mask is None else [self.planes[3], self.mask]
+        return all(bool(channel.min() == (255 if channel.dtype == np.uint8 else 1.0)) for channel in channels)
+
+    def alpha(self) -> np.ndarray:
+        """Alpha (h, w) with mask and opacity in it."""
+        alpha = _unit(self.planes[3])
+        if self.mask is not None:
+            alpha = alpha * _unit(self.mask)
+        if self.source.opacity != 1.0:
+            alpha = alpha * np.float32(self.source.opacity)
+        return alpha
+
+
+def _part(source: Source, left: int, top: int, shape: tuple[int, ...]) -> _Part | None:
+    """The part of a source inside a tile, None where they do not meet."""
+    _, rows, columns = shape
     _, h, w = source.planes.shape
     y0, y1 = max(top, source.top), min(top + rows, source.top + h)
-    x0, x1 = max(0, source.left), min(width, source.left + w)
+    x0, x1 = max(left, source.left), min(left + columns, source.left + w)
     if y0 >= y1 or x0 >= x1 or source.opacity == 0.0:
-        return
+        return None
     inside = (slice(y0 - source.top, y1 - source.top), slice(x0 - source.left, x1 - source.left))
-    region = strip[:, y0 - top : y1 - top, x0:x1]
-    planes = source.planes[(slice(None), *inside)]
-    alpha = _unit(planes[3])
-    if source.mask is not None:
-        alpha = alpha * _unit(source.mask[inside])
-    if source.opacity != 1.0:
-        alpha = alpha * np.float32(source.opacity)
-    if alpha.max() > 0.0:
-        _accumulate(region, planes[:3], alpha, source.blend)
+    return _Part(
+        source=source,
+        planes=source.planes[(slice(None), *inside)],
+        mask=None if source.mask is None else source.mask[inside],
+        where=(slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)),
+    )
 
 
 def _accumulate(below: np.ndarray, colours: np.ndarray, alpha: np.ndarray, blend: str) -> None:
@@ -169,25 +240,31 @@ def _accumulate(below: np.ndarray, colours: np.ndarray, alpha: np.ndarray, blend
     """
     ab = below[3]
     rest = 1.0 - alpha
-    opaque = blend == "normal" and bool(alpha.min() == 1.0)
+    solid = bool(ab.min() == 1.0)  # then 1 - ab is 0, and ab stays 1
+    hides = blend == "normal" and bool(alpha.min() == 1.0)
+    weight = alpha * np.float32(1.0 / 255.0) if colours.dtype == np.uint8 else alpha
     for cb, plane in zip(below[:3], colours, strict=True):
-        if opaque:  # nothing of the backdrop is left
-            np.copyto(cb, _unit(plane))
+        if hides:  # nothing of the backdrop is left
+            np.multiply(plane, weight, out=cb)
             continue
-        cs = _unit(plane) * alpha
+        cs = np.multiply(plane, weight, dtype=np.float32)
         if blend == "normal":  # B = Cs
             cb *= rest
             cb += cs
         elif blend == "multiply":  # B = Cb*Cs
-            cb[...] = cs * (1.0 - ab) + cb * rest + cb * cs
+            lone = 0.0 if solid else cs * (1.0 - ab)
+            cs += rest
+            cb *= cs
+            cb += lone
         elif blend == "screen":  # B = Cb + Cs - Cb*Cs
             cb += cs - cb * cs
         else:  # overlay, B = HardLight(Cs, Cb): multiply the dark half of the backdrop, screen the light half
             dark = 2.0 * cb * cs
             light = alpha * ab - 2.0 * (ab - cb) * (alpha - cs)
             cb[...] = np.where(2.0 * cb <= ab, dark, light) + cs * (1.0 - ab) + cb * rest
-    ab *= rest
-    ab += alpha
+    if not solid:
+        ab *= rest
+        ab += alpha
 
 
 def _unpremultiply(planes: np.ndarray) -> None:
