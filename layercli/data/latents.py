@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from layercli.data.pictures import Pictures
-from layercli.models.rgba_autoencoder import RGBAAutoencoder
+from layercli.models.rgba_autoencoder import RGBAAutoencoder, load_autoencoder
 
 LEVELS = 127.0
 
@@ -56,7 +56,7 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     """Encode the training split of every data folder and return the folder; finished files are kept."""
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    autoencoder = RGBAAutoencoder.from_pretrained(options.autoencoder, low_cpu_mem_usage=False)
+    autoencoder = load_autoencoder(options.autoencoder)
     autoencoder.to(options.device, memory_format=torch.channels_last).eval()
     encoder_hash = hashlib.sha256()
     for value in autoencoder.encoder.state_dict().values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -107,3 +108,11 @@ class RGBAAutoencoder(ModelMixin, ConfigMixin):
     def decode(self, latents: Tensor) -> Tensor:
         """Scaled latents -> straight-alpha pictures (B, 4, H, W) in [0, 1]."""
         return unflatten_from_gray(self.decode_flat(latents).float())
+
+
+def load_autoencoder(folder: str | Path) -> RGBAAutoencoder:
+    """Read a diffusers folder, in float32, ready to encode and decode."""
+    autoencoder: RGBAAutoencoder = RGBAAutoencoder.from_pretrained(
+        folder, low_cpu_mem_usage=False, torch_dtype=torch.float32
+    )
+    return autoencoder.eval()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from layercli.data.pictures import Pictures
-from layercli.models.rgba_autoencoder import RGBAAutoencoder, flatten_on_gray
+from layercli.models.rgba_autoencoder import RGBAAutoencoder, flatten_on_gray, load_autoencoder
 from layercli.train._loop import LoopOptions, OnStep, run_loop
 
 
@@ -69,7 +69,7 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
     pictures = Pictures(Path(options.data))
     torch.manual_seed(options.seed)
     if options.init:
-        autoencoder = RGBAAutoencoder.from_pretrained(options.init, low_cpu_mem_usage=False)
+        autoencoder = load_autoencoder(options.init)
     else:
         autoencoder = RGBAAutoencoder(latent_channels=options.latent_channels)
     if options.decoder_only:

@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 
 from layercli.core.errors import LayercliError
 from layercli.data.captions import article, plain_noun
 from layercli.data.latents import LEVELS
 from layercli.data.pictures import draw_weights
+from layercli.diffusion.schedule import Schedule
+from layercli.models.embedded_network import embedded_unet, load_unet, save_unet
+from layercli.models.family import KINDS
+from layercli.models.rgba_autoencoder import load_autoencoder
 from layercli.models.text_static import StaticTextEncoder
 from layercli.train._loop import LoopOptions, OnStep, run_loop
-
-KINDS = ("foreground", "background", "global")  # the UNet's class labels 0, 1, 2
+from layercli.train._sheets import draw_samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,7 @@ class Options(LoopOptions):
     """The loop's options, the network's widths, the text encoder, and how captions are drawn.
 
     shares: how often a foreground, a background and a global frame are drawn.
+    autoencoder: its folder, to draw a sheet of samples at every checkpoint; none when empty.
     snr_gamma: min-SNR weighting of the v-prediction loss; 0 leaves it unweighted.
     """
 
@@ -34,35 +37,15 @@ class Options(LoopOptions):
     out: str = "runs/base"
     steps: int = 30_000
     learning_rate: float = 8e-4
-    channels: tuple[int, ...] = (128, 160, 192)
+    autoencoder: str = ""
+    channels: tuple[int, ...] = (96, 160, 192)
     text: str = "layercli/weights/embedded/text"
-    max_tokens: int = 16
     caption_drop: float = 0.1
     style_share: float = 0.8
     noun_share: float = 0.5
     common_share: float = 0.6
     shares: tuple[float, ...] = (0.64, 0.16, 0.2)
     snr_gamma: float = 0.0
-
-
-def embedded_unet(latent_channels: int, channels: tuple[int, ...]) -> UNet2DConditionModel:
-    """Three levels; ResNet blocks alone at 16x16 (attention over 256 tokens is what costs on a CPU)."""
-    return UNet2DConditionModel(
-        sample_size=16,
-        in_channels=latent_channels,
-        out_channels=latent_channels,
-        block_out_channels=tuple(channels),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        attention_head_dim=tuple(
-            width // 32 for width in channels
-        ),  # diffusers reads these as numbers of heads
-        cross_attention_dim=256,
-        num_class_embeds=len(KINDS),
-        addition_embed_type="text",
-        addition_embed_type_num_heads=8,
-    )
 
 
 class LatentFrames:
@@ -120,17 +103,12 @@ def v_prediction_loss(guess: Tensor, truth: Tensor, snr: Tensor, gamma: float) -
 
 
 def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
-    """Train and write `out/unet` (averaged weights, float16 shards under 15 MB) and `out/scheduler`."""
+    """Train; every checkpoint writes `out/unet` (averaged weights, float16 shards) and `out/scheduler`."""
     frames = LatentFrames(Path(options.data), options)
     text = StaticTextEncoder.load(Path(options.text))
-    scheduler = DDPMScheduler(
-        num_train_timesteps=1000, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"
-    )
+    signal = Schedule.cosine().alphas_cumprod
     torch.manual_seed(options.seed)
-    if options.init:
-        unet = UNet2DConditionModel.from_pretrained(options.init, torch_dtype=torch.float32)
-    else:
-        unet = embedded_unet(frames.channels, options.channels)
+    unet = load_unet(Path(options.init)) if options.init else embedded_unet(frames.channels, options.channels)
 
     def loss_at(model: nn.Module, step: int, device: torch.device) -> Tensor:
         clean, captions, kinds = frames.batch_at(step)
@@ -138,27 +116,30 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
         noise = torch.randn(clean.shape, generator=generator)
         # Stratified times: one from each B-th part of the schedule, a steadier loss for the same cost.
         part = torch.rand(len(clean), generator=generator)
-        times = ((torch.arange(len(clean)) + part) / len(clean) * 1000).long().clamp_max(999)
-        noisy = scheduler.add_noise(clean, noise, times)
-        velocity = scheduler.get_velocity(clean, noise, times)
-        signal = scheduler.alphas_cumprod[times]
-        tokens, _ = text.encode(captions, options.max_tokens)
+        times = (
+            ((torch.arange(len(clean)) + part) / len(clean) * len(signal)).long().clamp_max(len(signal) - 1)
+        )
+        alpha = signal[times, None, None, None]
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise  # DDPM, Eq 4
+        velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean  # Salimans & Ho 2022, appendix D
+        tokens, _ = text.encode(captions)
         guess = model(
             noisy.to(device, memory_format=torch.channels_last),
             times.to(device),
             tokens.to(device),
             class_labels=kinds.to(device),
         ).sample
-        return v_prediction_loss(
-            guess, velocity.to(device), (signal / (1 - signal)).to(device), options.snr_gamma
-        )
+        snr = (alpha / (1 - alpha)).flatten().to(device)
+        return v_prediction_loss(guess, velocity.to(device), snr, options.snr_gamma)
 
     folder = Path(options.out)
 
+    autoencoder = load_autoencoder(options.autoencoder) if options.autoencoder else None
+
     def export(step: int) -> None:
-        shipped = unet.half() if step >= options.steps else unet
-        shipped.save_pretrained(folder / "unet", max_shard_size="15MB")
-        scheduler.save_pretrained(folder / "scheduler")
+        save_unet(unet, folder, torch.float16)
+        if autoencoder is not None:
+            draw_samples(unet, autoencoder, text, folder / f"samples-{step:06d}.png")
 
     run_loop(unet, loss_at, options, on_step, export)
     return folder

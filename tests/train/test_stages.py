@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import UNet2DConditionModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layercli.data import composed, corpus, latents
-from layercli.models.rgba_autoencoder import RGBAAutoencoder, flatten_on_gray, unflatten_from_gray
+from layercli.models.embedded_network import load_unet
+from layercli.models.rgba_autoencoder import flatten_on_gray, load_autoencoder, unflatten_from_gray
 from layercli.train import autoencoder as stage_one
 from layercli.train import base as stage_two
 from tests.data.mini_corpus import make_corpus
@@ -62,7 +62,7 @@ def test_colour_under_alpha_zero_is_invisible_to_the_network() -> None:
 
 
 def test_the_autoencoder_learned_and_its_latents_are_standardised(trained: Path) -> None:
-    loaded = RGBAAutoencoder.from_pretrained(trained / "one" / "autoencoder", low_cpu_mem_usage=False)
+    loaded = load_autoencoder(trained / "one" / "autoencoder")
     assert loaded.downscale == 16
     frames = stage_two.LatentFrames(trained / "latents", stage_two.Options(batch=64))
     values, _, _ = frames.batch_at(0)
@@ -92,8 +92,8 @@ def test_refining_the_decoder_leaves_the_encoder_bit_equal(trained: Path, tmp_pa
             device="cpu",
         )
     )
-    before = RGBAAutoencoder.from_pretrained(source, low_cpu_mem_usage=False).state_dict()
-    after = RGBAAutoencoder.from_pretrained(refined, low_cpu_mem_usage=False).state_dict()
+    before = load_autoencoder(source).state_dict()
+    after = load_autoencoder(refined).state_dict()
     for name, value in before.items():
         same = torch.equal(value, after[name])
         assert same or name.startswith("decoder."), name
@@ -103,7 +103,7 @@ def test_refining_the_decoder_leaves_the_encoder_bit_equal(trained: Path, tmp_pa
 def test_cached_latents_are_the_encoders_within_their_quantisation(trained: Path) -> None:
     from layercli.data.pictures import Pictures
 
-    loaded = RGBAAutoencoder.from_pretrained(trained / "one" / "autoencoder", low_cpu_mem_usage=False).eval()
+    loaded = load_autoencoder(trained / "one" / "autoencoder").eval()
     picture = Pictures(trained / "data").pixels(0)
     mirrored = np.stack([picture, picture[:, ::-1]])
     with torch.no_grad():
@@ -127,6 +127,7 @@ def test_the_base_stage_trains_exports_and_resumes(trained: Path, tmp_path: Path
         "out": str(tmp_path),
         "batch": 4,
         "channels": (32, 32, 32),
+        "autoencoder": str(trained / "one" / "autoencoder"),
         "warmup": 2,
         "precision": "fp32",
         "device": "cpu",
@@ -135,8 +136,9 @@ def test_the_base_stage_trains_exports_and_resumes(trained: Path, tmp_path: Path
     done: list[int] = []
     stage_two.train(stage_two.Options(steps=6, **settings), lambda step, total: done.append(step))
     assert done == [5, 6]
-    unet = UNet2DConditionModel.from_pretrained(tmp_path / "unet")
-    assert unet.config["class_embed_type"] is None and unet.config["num_class_embeds"] == 3
+    assert (tmp_path / "samples-000006.png").stat().st_size > 10_000
+    unet = load_unet(tmp_path / "unet")
+    assert unet.config["num_class_embeds"] == 3
     assert all(p.dtype == torch.float32 for p in unet.parameters())
     assert (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size < 16 * 2**20
 

@@ -1,0 +1,61 @@
+"""Sample sheets drawn while the base network trains: the same prompts and noise at every checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from layercli.core.pixels import save_png
+from layercli.core.sheet import draw_grid
+from layercli.diffusion.guidance import classifier_free_joint
+from layercli.diffusion.sample import frame_noise, run, sample
+from layercli.diffusion.schedule import Schedule
+from layercli.models.rgba_autoencoder import RGBAAutoencoder
+from layercli.models.text_static import StaticTextEncoder
+
+PROMPTS = (
+    ("a cat", 0),
+    ("a dog", 0),
+    ("a car", 0),
+    ("a house", 0),
+    ("a fish", 0),
+    ("an apple", 0),
+    ("a sofa, 3d render", 0),
+    ("a bicycle", 0),
+    ("a guitar, flat", 0),
+    ("a banana", 0),
+    ("a sofa, 3d render", 1),
+    ("a beach, photo", 1),
+    ("a room, 3d render", 1),
+    ("a cat, a sofa, 3d render", 2),
+    ("a car, a snowy landscape", 2),
+    ("a dog and a ball, a beach", 2),
+)
+
+
+@torch.no_grad()
+def draw_samples(
+    unet: nn.Module, autoencoder: RGBAAutoencoder, text: StaticTextEncoder, file: Path, steps: int = 16
+) -> None:
+    """Sample `PROMPTS` with guidance 4 and write one PNG."""
+    device = next(unet.parameters()).device
+    schedule = Schedule.cosine(prediction="v_prediction", spacing="trailing")
+    tokens = torch.cat([text.encode([""] * len(PROMPTS))[0], text.encode([p for p, _ in PROMPTS])[0]]).to(
+        device
+    )
+    kinds = torch.tensor([kind for _, kind in PROMPTS] * 2, device=device)
+
+    def both(x: Tensor, t: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            velocity: Tensor = unet(x, t, tokens, class_labels=kinds).sample
+        return velocity.float()
+
+    side = 256 // autoencoder.downscale
+    shape = (autoencoder.config["latent_channels"], side, side)
+    x = frame_noise(0, range(len(PROMPTS)), shape).to(device)
+    latents = run(sample(classifier_free_joint(both, 4.0), x, schedule, schedule.path(steps)), x)
+    rgba = autoencoder.to(device).decode(latents).permute(0, 2, 3, 1).float().cpu()
+    rgba[[kind > 0 for _, kind in PROMPTS], ..., 3] = 1
+    save_png(file, draw_grid(list(rgba.numpy()), [prompt for prompt, _ in PROMPTS], columns=8))
