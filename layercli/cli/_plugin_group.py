@@ -1,0 +1,63 @@
+"""A command group whose commands are the plug-ins of a package, listed without importing any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from layercli.cli.asking import pairs
+from layercli.cli.output import Output
+from layercli.core import registry
+
+
+def plugin_group(package: str, make_command: Callable[[str], Callable[..., None]], help: str) -> typer.Typer:
+    """Build a group with one command per plug-in; make_command(name) gives the function it runs."""
+
+    class PluginGroup(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(registry.plugins(package))
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            from layercli.cli.app import with_output_flags
+
+            fields = registry.outline(package, cmd_name)
+            listed = "\n\n".join(f"{name}: {text}" for name, text in fields.items())
+            one_line = registry.plugins(package)[cmd_name]
+            single = typer.Typer(add_completion=False, rich_markup_mode=None)
+            command = single.command(
+                cmd_name, help=f"{one_line}\n\nOptions for -O:\n\n{listed}", short_help=one_line
+            )
+            command(make_command(cmd_name))
+            return with_output_flags(typer.main.get_command(single))
+
+    group = typer.Typer(cls=PluginGroup, help=help, no_args_is_help=True, add_completion=False)
+    group.callback()(_nothing)
+    return group
+
+
+def run_plugin(
+    talk: Output,
+    package: str,
+    name: str,
+    verb: str,
+    options: list[str] | None,
+    **flags: str | int | bool | None,
+) -> None:
+    """Check `-O key=value` and the flags that were given against the plug-in's Options, run it, report."""
+    given = {key: _text(value) for key, value in flags.items() if value is not None}
+    module = registry.load(package, name)
+    checked = registry.options_for(module, given | pairs(options or [], "-O"))
+    with talk.progress(name) as on_step:
+        made = getattr(module, verb)(checked, on_step)
+    talk.answer({"made": str(made)}, [str(made)])
+
+
+def _text(value: str | int | bool) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _nothing() -> None:
+    """A group by itself does nothing."""

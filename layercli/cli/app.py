@@ -1,0 +1,148 @@
+"""The program: finds the command, runs it, and turns every failure into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from layercli import __version__
+from layercli.cli.output import Output
+from layercli.cli.sentences import BROKEN_PIPE, BUG, STOPPED, USAGE, confess, explain
+from layercli.core.errors import LayercliError
+from layercli.core.registry import suggest
+
+COMMANDS = ("generate", "show", "convert", "models", "doctor", "data", "train")
+"""In the order of the help; each is the file of its name, which holds a typer app called `app`."""
+
+
+class CommandGroup(TyperGroup):
+    """A group whose commands are files: only the one that is asked for is imported."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            raise LayercliError(f'There is no command "{cmd_name}".', suggest(cmd_name, COMMANDS))
+        command = typer.main.get_command(importlib.import_module(f"layercli.cli.{cmd_name}").app)
+        command.name = cmd_name
+        return with_output_flags(command)
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
+        """Run one command line and leave the process with its exit code: the only error boundary."""
+        output = Output()
+        extra |= {"prog_name": "layercli", "standalone_mode": False, "obj": output}
+        try:
+            code = super().main(args, **extra)
+            sys.stdout.flush()
+        except BaseException as error:
+            sys.exit(_leave(error, output))
+        if code == STOPPED:
+            output.say("Stopped. No file was left half-written.")
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _leave(error: BaseException, output: Output) -> int:
+    if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+        return error.code if isinstance(error.code, int) else BUG
+    if isinstance(error, BrokenPipeError | SystemExit):
+        # The reader is gone; without this the interpreter complains once more while it closes stdout.
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return BROKEN_PIPE
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        output.say("Stopped. No file was left half-written.")
+        return STOPPED
+    if output.debug:
+        traceback.print_exception(error)
+    if isinstance(error, typer.TyperException):
+        output.fail(_usage(error))
+        return USAGE
+    known = explain(error)
+    output.fail(known or confess(error))
+    return USAGE if known else BUG
+
+
+def _usage(error: typer.TyperException) -> LayercliError:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "layercli"
+    message = error.format_message().strip().rstrip(".")
+    return LayercliError(f"{message}.", f"Try: {path} --help")
+
+
+def with_output_flags(command: Any) -> Any:
+    """Give a command, or every command of a group, the flags that all commands share."""
+    if isinstance(command, TyperGroup):
+        for name, child in command.commands.items():
+            command.commands[name] = with_output_flags(child)
+    elif isinstance(command, TyperCommand):
+        have = {param.name for param in command.params}
+        command.params += [param for param in _output_flags() if param.name not in have]
+    return command
+
+
+def _output_flags() -> list[Any]:
+    return list(typer.main.get_command(_flags).params)
+
+
+def _set(ctx: typer.Context, param: typer.CallbackParam, value: bool) -> None:
+    if value:
+        setattr(ctx.obj, str(param.name), True)
+
+
+def _flag(name: str, text: str) -> Any:
+    return typer.Option(name, help=text, callback=_set, expose_value=False, is_eager=True, show_default=False,
+                        rich_help_panel="Output")  # fmt: skip
+
+
+_flags = typer.Typer(add_completion=False)
+
+
+@_flags.command()
+def _declare_flags(
+    json: Annotated[bool, _flag("--json", "Answer with one JSON object on stdout.")] = False,
+    quiet: Annotated[bool, _flag("--quiet", "Say nothing but the answer.")] = False,
+    debug: Annotated[bool, _flag("--debug", "Show the traceback of an error.")] = False,
+) -> None:
+    """Never run: its parameters are given to every command."""
+
+
+app = typer.Typer(
+    cls=CommandGroup,
+    help="Make, look at and convert layered pictures.",
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"layercli {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    ctx: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a "?" for it, not a crash.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    app()

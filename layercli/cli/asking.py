@@ -1,0 +1,92 @@
+"""From the words of a command line to a request, and back to a command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from layercli.core.errors import LayercliError
+from layercli.core.geometry import Size
+from layercli.core.requests import Box, GenerateRequest
+
+_FIELDS = {"foregrounds": "--fg", "background": "--bg"}
+"""The flags that are not named like their field."""
+
+
+def default_of(name: str) -> Any:
+    """The default of a field of GenerateRequest, for a help text."""
+    return next(field.default for field in dataclasses.fields(GenerateRequest) if field.name == name)
+
+
+def pairs(texts: Iterable[str], flag: str) -> dict[str, str]:
+    """Read repeated KEY=VALUE texts; a text without "=" or a key given twice raises LayercliError."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise LayercliError(f'"{text}" is not KEY=VALUE.', f"Try: {flag} key=value")
+        if key in found:
+            raise LayercliError(f'{flag} gives "{key}" twice.', "Leave one of the two out.")
+        found[key] = value.strip()
+    return found
+
+
+def box(key: str, text: str) -> Box:
+    """Read "0.1,0.4,0.5,0.9": left, top, right and bottom as fractions of the canvas."""
+    try:
+        left, top, right, bottom = (float(part) for part in text.split(","))
+    except ValueError:
+        raise LayercliError(
+            f'The box of "{key}", "{text}", is not four numbers.',
+            f'Try: --box "{key}=0.1,0.4,0.5,0.9" (left, top, right, bottom as fractions of the canvas)',
+        ) from None
+    return (left, top, right, bottom)
+
+
+def build_request(given: Mapping[str, Any], repeated: GenerateRequest | None = None) -> GenerateRequest:
+    """Make a request out of the options that were given, over a stored one or over the defaults.
+
+    given: field -> value as typed, with None or an empty list for what was left out.
+    """
+    fields = {field.name for field in dataclasses.fields(GenerateRequest)}
+    asked = {name: value for name, value in given.items() if name in fields and value not in (None, [], ())}
+    if "foregrounds" in asked:
+        asked["foregrounds"] = tuple(asked["foregrounds"])
+    if "size" in asked:
+        asked["size"] = Size.parse(asked["size"])
+    if "options" in asked:
+        asked["options"] = pairs(asked["options"], "-O")
+    if "masks" in asked:
+        asked["masks"] = pairs(asked["masks"], "--mask")
+    if "boxes" in asked:
+        asked["boxes"] = {key: box(key, text) for key, text in pairs(asked["boxes"], "--box").items()}
+    if repeated is not None:
+        return repeated.replace(**asked)
+    for field, flag in _FIELDS.items():
+        if field not in asked:
+            noun = field.rstrip("s")
+            raise LayercliError(f"There is no {noun} to draw.", f'Try: layercli generate {flag} "…"')
+    return GenerateRequest(**asked)
+
+
+def command_line(request: GenerateRequest) -> str:
+    """The shell line that makes this picture again; only what differs from the defaults is said."""
+    words = ["layercli", "generate"]
+    for prompt in request.foregrounds:
+        words += ["--fg", prompt]
+    words += ["--bg", request.background]
+    for field in dataclasses.fields(request):
+        value = getattr(request, field.name)
+        if field.name in _FIELDS or isinstance(value, Mapping) or value == field.default:
+            continue
+        words += [f"--{field.name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    for key, sides in request.boxes.items():
+        words += ["--box", f"{key}={','.join(f'{side:g}' for side in sides)}"]
+    for key, path in request.masks.items():
+        words += ["--mask", f"{key}={path}"]
+    for key, text in request.options.items():
+        words += ["-O", f"{key}={text}"]
+    return shlex.join(words)

@@ -1,0 +1,62 @@
+"""Turn a layered file into another format, by its extension."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from layercli.cli.asking import pairs
+from layercli.cli.files import formats_for, read_stack, split_formats, split_options
+from layercli.cli.naming import plan
+from layercli.cli.output import Output
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def convert(
+    ctx: typer.Context,
+    source: Annotated[Path, typer.Argument(metavar="IN", help="A layered file, or a folder of layers.")],
+    target: Annotated[str, typer.Argument(metavar="OUT", help="The file to write, or a folder for it.")],
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="The format to write; several with commas. (Default: by extension.)",
+            show_default=False,
+        ),
+    ] = None,
+    source_format: Annotated[
+        str | None,
+        typer.Option(
+            "--from-format", help="Read as this format. (Default: by extension.)", show_default=False
+        ),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("-O", help="KEY=VALUE for the format, or FORMAT.KEY=VALUE.", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite instead of numbering.")] = False,
+) -> None:
+    """Turn a layered file into another format, by its extension.
+
+    [dim]layercli convert cat.psd cat.ora[/dim]
+    """
+    talk: Output = ctx.obj
+    names = formats_for(target, split_formats(formats or []))
+    kinds = split_options(pairs(options or [], "-O"), names)
+    own = {name: kinds[""] | kinds[name] for name in names}
+    [targets] = plan(source.stem, 1, target, names, own, force=force)
+    stack = read_stack(source, source_format)
+    written = [file.write(stack) for file in targets]
+    talk.answer(
+        {
+            "files": [
+                {"path": str(path), "format": file.format}
+                for path, file in zip(written, targets, strict=True)
+            ]
+        },
+        [str(path) for path in written],
+    )

@@ -1,0 +1,89 @@
+"""Draw foregrounds on transparency over a complete background, from words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from layercli.cli.asking import default_of
+from layercli.cli.making import make, plan_pictures, report
+from layercli.cli.output import Output
+
+app = typer.Typer(add_completion=False)
+
+
+def _option(*names: str, help: str, field: str = "", **extra: Any) -> Any:
+    """An option whose help shows the default that the request holds."""
+    if field and default_of(field) != "":
+        help = f"{help} (Default: {default_of(field)}.)"
+    return typer.Option(*names, help=help, show_default=False, **extra)
+
+
+@app.command()
+def generate(
+    ctx: typer.Context,
+    foregrounds: Annotated[
+        list[str] | None, _option("--fg", help="A foreground; give it again for the next one in front.")
+    ] = None,
+    background: Annotated[str | None, _option("--bg", help="What lies behind.")] = None,
+    prompt: Annotated[
+        str | None, _option("--prompt", help="The whole picture in words. (Default: made of the parts.)")
+    ] = None,
+    negative: Annotated[str | None, _option("--negative", help="What no layer shall show.")] = None,
+    style: Annotated[
+        str | None, _option("--style", help="A style for all layers: 3d render, flat, photo…")
+    ] = None,
+    output: Annotated[
+        str | None,
+        _option("--output", "-o", help="The file, or a folder for it. (Default: named by the prompts.)"),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        _option("--format", help="psd, png, tiff, tiff-photoshop, ora…; several with commas."),
+    ] = None,
+    size: Annotated[str | None, _option("--size", help="WIDTHxHEIGHT in pixels.", field="size")] = None,
+    seed: Annotated[
+        int | None, _option("--seed", help="The same seed, the same pixels.", field="seed")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=10_000, help="Pictures, with seeds from --seed on.")] = 1,
+    steps: Annotated[int | None, _option("--steps", help="Denoising steps.", field="steps")] = None,
+    guidance: Annotated[
+        float | None, _option("--guidance", help="How closely to follow the words.", field="guidance")
+    ] = None,
+    boxes: Annotated[
+        list[str] | None, _option("--box", help='Where a foreground stands: "cat=0.1,0.4,0.5,0.9".')
+    ] = None,
+    masks: Annotated[
+        list[str] | None, _option("--mask", help='A picture, white where a foreground stands: "cat=m.png".')
+    ] = None,
+    harmonize: Annotated[
+        str | None,
+        _option("--harmonize", help="irh, over or none: shadow and light as layers.", field="harmonize"),
+    ] = None,
+    model: Annotated[str | None, _option("--model", help="See: layercli models.", field="model")] = None,
+    method: Annotated[str | None, _option("--method", help="How layers are made.", field="method")] = None,
+    options: Annotated[
+        list[str] | None,
+        _option("-O", help="KEY=VALUE for the method, or FORMAT.KEY=VALUE for a format."),
+    ] = None,
+    device: Annotated[str | None, _option("--device", help="auto, cuda, mps or cpu.", field="device")] = None,
+    dtype: Annotated[
+        str | None, _option("--dtype", help="auto, float32, float16 or bfloat16.", field="dtype")
+    ] = None,
+    repeat: Annotated[
+        Path | None,
+        _option("--from", help="Repeat the request stored in this file; other options change it."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite instead of numbering.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the request and stop.")] = False,
+) -> None:
+    """Draw foregrounds on transparency over a complete background, from words.
+
+    [dim]layercli generate --fg "a cat" --bg "a sofa" -o cat.psd --seed 7[/dim]
+    """
+    talk: Output = ctx.obj
+    pictures = plan_pictures(ctx.params)
+    made = [] if dry_run else list(make(talk, pictures))
+    report(talk, pictures, made)

@@ -1,0 +1,131 @@
+"""From a checked request to files: plan all of it, load the model once, then make picture after picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layercli.cli.asking import build_request, command_line, pairs
+from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options
+from layercli.cli.naming import plan, stem_for
+from layercli.cli.output import Output
+from layercli.core import registry
+from layercli.core.errors import LayercliError
+from layercli.core.requests import GenerateRequest
+
+if TYPE_CHECKING:
+    from layercli.core.layers import LayerStack
+
+METHODS = "layercli.generate"
+SEEN = 1 / 255
+"""A layer whose alpha nowhere reaches this is empty in every file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """One picture to make: what, and into which files."""
+
+    request: GenerateRequest
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """One picture that was made."""
+
+    picture: Picture
+    paths: tuple[Path, ...]
+    layers: tuple[str, ...]
+    seconds: float
+
+
+def plan_pictures(params: Mapping[str, Any]) -> list[Picture]:
+    """Check everything that can be checked before a model is loaded: request, names, folders, masks."""
+    out = params["output"]
+    formats = formats_for(out, split_formats(params["formats"] or []))
+    options = split_options(pairs(params["options"] or [], "-O"), formats)
+    asked = {**params, "options": [f"{key}={value}" for key, value in options[""].items()]}
+    request = build_request(asked, stored_request(params["repeat"]) if params["repeat"] else None)
+    if request.masks:
+        from layercli.core.masks import open_mask
+
+        for path in request.masks.values():
+            open_mask(path, request.size)
+    files = plan(stem_for(request), params["count"], out, formats, options, force=params["force"])
+    return [
+        Picture(request=request.replace(seed=request.seed + number), targets=tuple(targets))
+        for number, targets in enumerate(files)
+    ]
+
+
+def stored_request(path: Path) -> GenerateRequest:
+    """The request in a file's receipt; a file without one raises LayercliError."""
+    receipt = read_stack(path).receipt
+    if receipt is None or not receipt.request:
+        raise LayercliError(f"{path} holds no request to repeat.", f"Try: layercli show {path}")
+    return GenerateRequest.from_dict(receipt.request)
+
+
+def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
+    """Load the model of the first request, which all share, and write picture after picture."""
+    first = pictures[0].request
+    method = registry.load(METHODS, first.method)
+    options = registry.options_for(method, first.options)
+    from layercli.models.catalog import load_model
+
+    talk.say(f"Loading {first.model}…")
+    model = load_model(first.model, device=first.device, dtype=first.dtype)
+    for number, picture in enumerate(pictures, 1):
+        began = time.monotonic()
+        label = picture.targets[0].path.name + (f" ({number}/{len(pictures)})" if len(pictures) > 1 else "")
+        with talk.progress(label) as on_step:
+            stack = method.generate(picture.request, model, options, on_step)
+        seconds = round(time.monotonic() - began, 3)
+        stack = dataclasses.replace(stack, receipt=_receipt(picture.request, model, seconds))
+        paths = tuple(target.write(stack) for target in picture.targets)
+        _warn_of_empty_layers(talk, stack, picture.request)
+        talk.say(f"{', '.join(stack.names)} in {seconds:.1f} s")
+        yield Made(picture=picture, paths=paths, layers=stack.names, seconds=seconds)
+
+
+def report(talk: Output, pictures: Sequence[Picture], made: Sequence[Made]) -> None:
+    """Answer with the paths that were written; for a dry run with those that would be."""
+    done = {id(entry.picture): entry for entry in made}
+    answers: list[dict[str, Any]] = []
+    for picture in pictures:
+        entry = done.get(id(picture))
+        paths = entry.paths if entry else tuple(target.path for target in picture.targets)
+        answers.append(
+            {
+                "files": [str(path) for path in paths],
+                "layers": list(entry.layers) if entry else [],
+                "seconds": entry.seconds if entry else None,
+                "command": command_line(picture.request),
+                "request": picture.request.to_dict(),
+            }
+        )
+    talk.answer({"pictures": answers}, [path for answer in answers for path in answer["files"]])
+
+
+def _receipt(request: GenerateRequest, model: Any, seconds: float) -> Any:
+    from layercli.core.receipt import Receipt
+
+    return Receipt(
+        request=request.to_dict(),
+        versions={name: version(name) for name in ("layercli", "torch", "diffusers", "numpy")},
+        weights=dict(model.weights),
+        seconds=seconds,
+        device=str(model.device),
+        command=command_line(request),
+    )
+
+
+def _warn_of_empty_layers(talk: Output, stack: LayerStack, request: GenerateRequest) -> None:
+    for name in request.layer_names:
+        if name in stack.names and stack.layer(name).rgba[..., 3].max() < SEEN:
+            talk.warn(f'"{name}" came out fully transparent. Try: --seed {request.seed + 1}')

@@ -1,0 +1,86 @@
+"""The one place that prints: answers go to stdout, talk goes to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from layercli.core.errors import LayercliError
+
+OnStep = Callable[[int, int], None]
+
+
+@dataclass
+class Output:
+    """How to answer: for people (the default), as one JSON object (json), or without talk (quiet)."""
+
+    json: bool = False
+    quiet: bool = False
+    debug: bool = False
+
+    def say(self, text: str) -> None:
+        """Tell what is going on, on stderr; nobody is told when quiet or json."""
+        if not (self.quiet or self.json):
+            typer.echo(text, err=True)
+
+    def warn(self, text: str) -> None:
+        """Tell what a person should know although nothing failed; only quiet keeps it back."""
+        if not self.quiet:
+            typer.echo(f"{typer.style('Note:', fg='yellow')} {text}", err=True)
+
+    def fail(self, error: LayercliError) -> None:
+        """Tell what went wrong and what to type next, on stderr, always."""
+        typer.echo(f"{typer.style('Error:', fg='red')} {error.message}", err=True)
+        if error.hint:
+            typer.echo(error.hint, err=True)
+
+    def answer(self, data: Mapping[str, Any], lines: Sequence[str] = ()) -> None:
+        """Give the answer on stdout: the data as one JSON object, or its lines for people and pipes."""
+        if self.json:
+            typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
+            return
+        for line in lines:
+            typer.echo(line)
+
+    def table(self, data: Mapping[str, Any], columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Give an answer that is a table, on stdout; with json the data as one JSON object."""
+        if self.json:
+            self.answer(data)
+            return
+        from rich import box
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        console = Console(file=sys.stdout)
+        # A pipe has no width; a table cut at 80 columns would lose what the next program looks for.
+        width = None if console.is_terminal else 10_000
+        console.print(table, width=width, soft_wrap=not console.is_terminal)
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[OnStep]:
+        """Draw a progress bar on stderr while the body runs; the body calls on_step(done, total)."""
+        if self.quiet or self.json or not sys.stderr.isatty():
+            yield lambda done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(label, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,98 @@
+"""List the layers of a file and draw them side by side as a contact sheet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from layercli.cli.files import read_stack, write_picture
+from layercli.cli.output import Output
+
+if TYPE_CHECKING:
+    from layercli.core.layers import Layer, LayerStack
+
+app = typer.Typer(add_completion=False)
+
+COLUMNS = ("", "layer", "blend", "opacity", "size", "at", "group", "prompt")
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A layered file, or a folder of layers.")],
+    sheet: Annotated[
+        Path | None,
+        typer.Option(
+            "--sheet", "-o", help="The contact sheet. (Default: FILE-sheet.png.)", show_default=False
+        ),
+    ] = None,
+    no_sheet: Annotated[bool, typer.Option("--no-sheet", help="List only.")] = False,
+    width: Annotated[int, typer.Option(help="Width of the sheet in pixels.")] = 1600,
+    background: Annotated[str, typer.Option(help="Paper of the sheet: light or dark.")] = "light",
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="Read as this format. (Default: by extension.)", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the sheet instead of numbering.")] = False,
+) -> None:
+    """List the layers of a file and draw them side by side as a contact sheet.
+
+    [dim]layercli show cat.psd[/dim]
+    """
+    talk: Output = ctx.obj
+    stack = read_stack(file, format)
+    drawn = None
+    if not no_sheet:
+        from layercli.core.sheet import draw_sheet
+
+        pixels = draw_sheet(stack, width, background)  # type: ignore[arg-type]
+        drawn = write_picture(sheet or file.with_name(f"{file.stem}-sheet.png"), pixels, force=force)
+        talk.say(f"Drew {drawn}")
+    talk.table(
+        describe(file, stack, drawn),
+        COLUMNS,
+        [_row(number, layer) for number, layer in enumerate(stack.layers)],
+    )
+
+
+def describe(file: Path, stack: LayerStack, sheet: Path | None = None) -> dict[str, Any]:
+    """What a stack holds, in plain values."""
+    return {
+        "file": str(file),
+        "canvas": [stack.canvas.width, stack.canvas.height],
+        "layers": [_layer(layer) for layer in stack.layers],
+        "receipt": stack.receipt.request if stack.receipt else None,
+        "sheet": str(sheet) if sheet else None,
+    }
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "size": [layer.size.width, layer.size.height],
+        "offset": [layer.offset.left, layer.offset.top],
+        "opacity": layer.opacity,
+        "blend": layer.blend,
+        "visible": layer.visible,
+        "mask": layer.mask is not None,
+        "group": list(layer.group),
+        "prompt": layer.prompt,
+    }
+
+
+def _row(number: int, layer: Layer) -> list[str]:
+    shown = layer.name if layer.visible else f"{layer.name} (hidden)"
+    place = f"{layer.offset.left},{layer.offset.top}"
+    group = "/".join(layer.group)
+    return [
+        str(number),
+        shown,
+        layer.blend,
+        f"{layer.opacity:.0%}",
+        str(layer.size),
+        place,
+        group,
+        layer.prompt,
+    ]
