@@ -71,6 +71,15 @@ def srgb_profile() -> bytes:
     return bytes(profile)
 
 
+def is_srgb_profile(profile: bytes) -> bool:
+    """Whether an ICC profile calls itself sRGB; False for one that cannot be read."""
+    try:
+        description = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+    except (ImageCms.PyCMSError, OSError):
+        return False
+    return "srgb" in description.lower()
+
+
 def open_image(path: str | os.PathLike[str]) -> np.ndarray:
     """Read a picture of any common kind into the pixel law.
 
@@ -132,9 +141,9 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     if not profile or image.mode in ("L", "LA", "1"):
         return source.convert("RGB")
     try:
-        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "srgb" in ImageCms.getProfileDescription(embedded).lower():
+        if is_srgb_profile(profile):
             return source.convert("RGB")  # a detour through the same profile only adds rounding
+        embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if embedded.profile.xcolor_space.strip() != source.mode[:4]:
             return source.convert("RGB")  # a profile for other channels says nothing about these
         srgb = ImageCms.createProfile("sRGB")
