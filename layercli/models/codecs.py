@@ -1,0 +1,95 @@
+"""Codecs: pictures to scaled latents and back; the only place where latents are scaled."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from layercli.core.errors import LayercliError
+from layercli.core.geometry import Size
+
+GRAY = 0.5
+"""What lies under transparency when a codec knows no alpha: mid-gray, as LayerDiffuse has it."""
+
+
+class Codec(Protocol):
+    """Straight-alpha pictures (B, 4, H, W) in [0, 1] to latents (B, C, h, w) of unit variance, and back."""
+
+    alpha: bool
+    channels: int
+    downscale: int
+
+    def encode(self, rgba: Tensor) -> Tensor:
+        """Pictures -> latents, float32."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents -> pictures; alpha is 1 where the codec knows none."""
+        ...
+
+
+class RGBACodec:
+    """The embedded autoencoder, which sees alpha and scales its latents by statistics of its own."""
+
+    alpha = True
+
+    def __init__(self, autoencoder: Any) -> None:
+        self.autoencoder = autoencoder
+        self.channels = int(autoencoder.config["latent_channels"])
+        self.downscale = int(autoencoder.downscale)
+
+    @torch.no_grad()
+    def encode(self, rgba: Tensor) -> Tensor:
+        """Pictures -> latents, float32."""
+        return self.autoencoder.encode(rgba.to(self.autoencoder.dtype)).float()
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents -> pictures with their own alpha."""
+        return self.autoencoder.decode(latents.to(self.autoencoder.dtype)).float()
+
+
+class RGBCodec:
+    """A diffusers AutoencoderKL: opaque pictures; transparency is flattened on mid-gray first."""
+
+    alpha = False
+
+    def __init__(self, vae: Any) -> None:
+        self.vae = vae
+        config = vae.config
+        self.scale = float(config.scaling_factor)
+        self.shift = float(getattr(config, "shift_factor", None) or 0.0)
+        self.channels = int(config.latent_channels)
+        self.downscale = 2 ** (len(config.block_out_channels) - 1)
+
+    @torch.no_grad()
+    def encode(self, rgba: Tensor) -> Tensor:
+        """Pictures -> latents: the mean of the posterior, float32."""
+        alpha = rgba[:, 3:]
+        rgb_pm1 = (rgba[:, :3] * alpha + GRAY * (1 - alpha)) * 2 - 1
+        mean = self.vae.encode(rgb_pm1.to(self.vae.dtype)).latent_dist.mode()
+        return (mean.float() - self.shift) * self.scale
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents -> opaque pictures."""
+        unscaled = latents / self.scale + self.shift
+        rgb_pm1 = self.vae.decode(unscaled.to(self.vae.dtype), return_dict=False)[0].float()
+        rgb = (rgb_pm1 / 2 + 0.5).clamp(0, 1)
+        return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)
+
+
+def latent_shape(codec: Codec, size: Size, multiple: int) -> tuple[int, int, int]:
+    """(C, h, w) of the latents of a picture; raises LayercliError when a side is no multiple."""
+    if size.width % multiple or size.height % multiple:
+        raise LayercliError(
+            f"The model cannot make {size}: its sides must be multiples of {multiple}.",
+            f"Try: --size {_next(size.width, multiple)}x{_next(size.height, multiple)}",
+        )
+    return codec.channels, size.height // codec.downscale, size.width // codec.downscale
+
+
+def _next(side: int, multiple: int) -> int:
+    return max(multiple, -(-side // multiple) * multiple)

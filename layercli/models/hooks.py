@@ -1,0 +1,177 @@
+"""Attention edits: installed on a UNet by a context manager, and always taken out again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from layercli.core.errors import LayercliError
+
+_ORDER = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionLayer:
+    """One attention layer of a UNet.
+
+    name: diffusers' module path; index: its place among all layers in the order they run; cross: whether it
+    reads the text; block: number of its transformer block, which a self- and a cross-attention share.
+    """
+
+    name: str
+    index: int
+    cross: bool
+    block: int
+
+
+class AttentionCall:
+    """One call of one attention layer, as an edit sees it.
+
+    hidden: (B, N, D) the layer's normed input; text: (B, L, E) or None for self-attention. Nothing is
+    computed before it is asked for.
+    """
+
+    def __init__(
+        self,
+        layer: AttentionLayer,
+        attention: Any,
+        original: Any,
+        hidden: Tensor,
+        text: Tensor | None,
+        bias: Tensor | None,
+    ) -> None:
+        self.layer = layer
+        self.hidden = hidden
+        self.text = text
+        self._attention = attention
+        self._original = original
+        self._bias = bias
+
+    def output(self) -> Tensor:
+        """What the layer gives without an edit: (B, N, D), by diffusers' own processor."""
+        result: Tensor = self._original(
+            self._attention,
+            self.hidden,
+            encoder_hidden_states=self.text,
+            attention_mask=self._bias,
+        )
+        return result
+
+    def heads(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, N, d), keys and values (B, H, M, d)."""
+        attention, source = self._attention, self.hidden if self.text is None else self.text
+        if self.text is not None and attention.norm_cross:
+            source = attention.norm_encoder_hidden_states(source)
+        query, key = self._split(attention.to_q(self.hidden)), self._split(attention.to_k(source))
+        return query, key, self._split(attention.to_v(source))
+
+    def bias(self) -> Tensor | None:
+        """What is added to the logits, (B, H, 1, M), or None."""
+        if self._bias is None:
+            return None
+        batch, keys = self.hidden.shape[0], (self.hidden if self.text is None else self.text).shape[1]
+        prepared: Tensor = self._attention.prepare_attention_mask(self._bias, keys, batch)
+        return prepared.view(batch, self._attention.heads, -1, prepared.shape[-1])
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+        """softmax(QKᵀ/√d + bias) V of every head: (B, H, N, d) -> (B, N, H·d), not yet projected."""
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        return mixed.transpose(1, 2).flatten(2).to(query.dtype)
+
+    def project(self, mixed: Tensor) -> Tensor:
+        """The layer's output projection: (B, N, H·d) -> (B, N, D), what `output` returns."""
+        result = self._attention.to_out[1](self._attention.to_out[0](mixed))
+        if self._attention.residual_connection:
+            result = result + self.hidden
+        scaled: Tensor = result / self._attention.rescale_output_factor
+        return scaled
+
+    def _split(self, features: Tensor) -> Tensor:
+        return features.unflatten(-1, (self._attention.heads, -1)).transpose(1, 2)
+
+
+AttentionEdit = Callable[[AttentionCall], Tensor]
+"""An attention call -> what the layer returns, (B, N, D)."""
+
+
+def identity(call: AttentionCall) -> Tensor:
+    """The edit that changes nothing, bit for bit."""
+    return call.output()
+
+
+class _Processor:
+    """A diffusers attention processor that hands every call to an edit."""
+
+    def __init__(self, layer: AttentionLayer, original: Any, edit: AttentionEdit) -> None:
+        self.layer, self.original, self.edit = layer, original, edit
+
+    def __call__(
+        self,
+        attn: Any,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        call = AttentionCall(
+            self.layer, attn, self.original, hidden_states, encoder_hidden_states, attention_mask
+        )
+        return self.edit(call)
+
+
+def attention_layers(unet: Any) -> tuple[AttentionLayer, ...]:
+    """The attention layers of a UNet2DConditionModel in the order they run."""
+    names = [name.removesuffix(".processor") for name in unet.attn_processors]
+    names.sort(
+        key=lambda name: _ORDER.get(name.partition(".")[0], 3)
+    )  # stable: only the blocks change places
+    layers, blocks = [], list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    for index, name in enumerate(names):
+        block = name.rpartition(".")[0]
+        cross = bool(unet.get_submodule(name).is_cross_attention)
+        layers.append(AttentionLayer(name=name, index=index, cross=cross, block=blocks.index(block)))
+    return tuple(layers)
+
+
+@contextmanager
+def edited_attention(unet: Any, edit: AttentionEdit) -> Iterator[tuple[AttentionLayer, ...]]:
+    """Hand every attention call of a UNet to an edit while the body runs; yields the layers.
+
+    The UNet's own processors come back afterwards, also when the body raises. Edits nest: the inner edit's
+    `output` runs the outer one. Raises LayercliError for a UNet whose attention is of another kind.
+    """
+    layers = attention_layers(unet)
+    before = dict(unet.attn_processors)
+    for layer in layers:
+        attention: Any = unet.get_submodule(layer.name)
+        special = ("spatial_norm", "group_norm", "norm_q", "norm_k", "added_kv_proj_dim")
+        if any(getattr(attention, part, None) is not None for part in special):
+            raise LayercliError(
+                f"The attention layer {layer.name} is of a kind that cannot be edited.",
+                "Choose another model: layercli models",
+            )
+    edited = {
+        f"{layer.name}.processor": _Processor(layer, before[f"{layer.name}.processor"], edit)
+        for layer in layers
+    }
+    try:
+        unet.set_attn_processor(edited)
+        yield layers
+    finally:
+        unet.set_attn_processor(dict(before))  # it empties the dict it is given
+
+
+def last_self_attention(layers: tuple[AttentionLayer, ...]) -> AttentionLayer:
+    """The layer LayerFusion reads its structure prior from (section A.3)."""
+    return [layer for layer in layers if not layer.cross][-1]
+
+
+def inference(unet: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """A network made ready: on its device, in its number type, frozen, in evaluation mode."""
+    # torch's own `to`: the one of diffusers warns about every network with nothing to keep in float32
+    return nn.Module.to(unet, device=device, dtype=dtype).eval().requires_grad_(False)

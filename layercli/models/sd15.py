@@ -1,0 +1,126 @@
+"""The Stable Diffusion 1.x family: one UNet, one CLIP text encoder, an RGB autoencoder; 512 px."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layercli.core.geometry import Size
+from layercli.diffusion.schedule import Schedule
+from layercli.models._loading import pretrained, read_config, reading
+from layercli.models.codecs import RGBCodec, latent_shape
+from layercli.models.family import Conditioning, Kind, Model
+from layercli.models.hooks import inference
+
+FETCH_AGAIN = "Fetch the model again; layercli models says how."
+
+
+class SD15Model(Model):
+    """A text-to-image model that knows no alpha: a method has to find the transparency of foregrounds."""
+
+    def __init__(
+        self,
+        unet: Any,
+        vae: Any,
+        text: Any,
+        tokenizer: Any,
+        schedule: Schedule,
+        *,
+        name: str = "sd15",
+        device: torch.device | None = None,
+        dtype: torch.dtype = torch.float32,
+        weight_files: tuple[Path, ...] = (),
+    ) -> None:
+        self.name = name
+        self.device = torch.device("cpu") if device is None else device
+        self.dtype = dtype
+        self.weight_files = weight_files
+        self._unet = inference(unet, self.device, dtype)
+        self.codec = RGBCodec(inference(vae, self.device, dtype))
+        self.text = inference(text, self.device, dtype)
+        self.tokenizer = tokenizer
+        self.schedule = schedule
+        # Every level of the UNet halves the latents; sides that divide evenly need no padding inside.
+        self.multiple = self.codec.downscale * 2 ** (len(unet.config.block_out_channels) - 1)
+        side = int(unet.config.sample_size) * self.codec.downscale
+        self.native_size = Size(side, side)
+        self.alpha = False
+
+    @classmethod
+    def load(cls, folder: Path, *, name: str, device: torch.device, dtype: torch.dtype) -> SD15Model:
+        """Read unet/, vae/, text_encoder/, tokenizer/ and scheduler/ from a diffusers folder.
+
+        Raises LayercliError that names the folder if something is missing or damaged.
+        """
+        from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+
+        with reading(folder / "tokenizer", FETCH_AGAIN):
+            tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        return cls(
+            pretrained(UNet2DConditionModel, folder / "unet", FETCH_AGAIN, torch_dtype=dtype),
+            pretrained(AutoencoderKL, folder / "vae", FETCH_AGAIN, torch_dtype=dtype),
+            pretrained(CLIPTextModel, folder / "text_encoder", FETCH_AGAIN),
+            tokenizer,
+            schedule_in(folder),
+            name=name,
+            device=device,
+            dtype=dtype,
+            weight_files=safetensors_in(folder, "unet", "vae", "text_encoder"),
+        )
+
+    def unet_for(self, kind: Kind) -> nn.Module:
+        """The one network."""
+        return self._unet
+
+    def latent_shape(self, size: Size) -> tuple[int, int, int]:
+        """(C, h, w) of the latents of a picture; raises LayercliError when a side is no multiple."""
+        return latent_shape(self.codec, size, self.multiple)
+
+    @torch.no_grad()
+    def encode_text(self, prompts: Sequence[str], kinds: Sequence[Kind], size: Size) -> Conditioning:
+        """Encode one prompt per frame; the end-of-text token sums up the content."""
+        ids = tokenized(self.tokenizer, prompts).to(self.device)
+        tokens = self.text(ids).last_hidden_state
+        return Conditioning(tokens=tokens, summary=end_of_text(ids, self.tokenizer), kinds=tuple(kinds))
+
+    def encode(self, rgba: Tensor) -> Tensor:
+        """Pictures (B, 4, H, W) in [0, 1], flattened on mid-gray -> scaled latents."""
+        return self.codec.encode(rgba.to(self.device))
+
+    def decode(self, latents: Tensor, kinds: Sequence[Kind]) -> Tensor:
+        """Scaled latents -> opaque pictures, foregrounds too: the family knows no alpha."""
+        return self.codec.decode(latents)
+
+
+def tokenized(tokenizer: Any, prompts: Sequence[str]) -> Tensor:
+    """Token ids (B, 77 or what the tokenizer holds), cut and padded to that length."""
+    ids: Tensor = tokenizer(
+        list(prompts),
+        padding="max_length",
+        truncation=True,
+        max_length=tokenizer.model_max_length,
+        return_tensors="pt",
+    ).input_ids
+    return ids
+
+
+def end_of_text(ids: Tensor, tokenizer: Any) -> Tensor:
+    """1 at the first end-of-text token of each row, where a causal encoder has seen all: (B, L) float."""
+    is_end = (ids == tokenizer.eos_token_id).float()
+    return is_end * (is_end.cumsum(dim=1) == 1)
+
+
+def schedule_in(folder: Path) -> Schedule:
+    """The noise schedule of a diffusers folder."""
+    return Schedule.from_config(read_config(folder / "scheduler" / "scheduler_config.json", FETCH_AGAIN))
+
+
+def safetensors_in(folder: Path, *parts: str) -> tuple[Path, ...]:
+    """The weight files of some parts of a diffusers folder."""
+    return tuple(path for part in parts for path in sorted((folder / part).glob("*.safetensors")))

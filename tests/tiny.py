@@ -1,0 +1,202 @@
+"""Tiny models of every family: real diffusers and transformers classes with random weights from a seed."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+
+from layercli.diffusion.schedule import Schedule
+from layercli.models.embedded import EmbeddedModel
+from layercli.models.family import Model
+from layercli.models.rgba_autoencoder import RGBAAutoencoder
+from layercli.models.sd15 import SD15Model
+from layercli.models.sdxl import SDXLModel
+from layercli.models.text_static import StaticTextEncoder
+
+FAMILIES = ("embedded", "sd15", "sdxl")
+SCHEDULE = {
+    "_class_name": "DDIMScheduler",
+    "num_train_timesteps": 1000,
+    "beta_schedule": "scaled_linear",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "steps_offset": 1,
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+}
+
+
+def embedded_unet() -> UNet2DConditionModel:
+    """The embedded model's shape: ResNets alone at the top, attention below, class labels, pooled text."""
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=12,
+        out_channels=12,
+        block_out_channels=(16, 32, 32),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=(2, 4, 4),
+        norm_num_groups=8,
+        cross_attention_dim=256,
+        num_class_embeds=3,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=8,
+    ).eval()
+
+
+def sd15_unet() -> UNet2DConditionModel:
+    """SD1.5's shape: cross-attention at every level but the lowest."""
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(16, 32),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=2,
+        norm_num_groups=8,
+        cross_attention_dim=16,
+    ).eval()
+
+
+def sdxl_unet() -> UNet2DConditionModel:
+    """SDXL's shape: attention below the top, several blocks a layer, linear projections, sizes as input."""
+    torch.manual_seed(0)
+    return UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=(16, 32),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=(2, 4),
+        transformer_layers_per_block=(1, 2),
+        use_linear_projection=True,
+        norm_num_groups=8,
+        cross_attention_dim=32,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=8 * 6 + 16,
+    ).eval()
+
+
+UNETS = {"embedded": embedded_unet, "sd15": sd15_unet, "sdxl": sdxl_unet}
+
+
+def autoencoder() -> RGBAAutoencoder:
+    """The embedded autoencoder, thin."""
+    torch.manual_seed(0)
+    return RGBAAutoencoder(latent_channels=12, channels=(8, 8, 16), encoder_blocks=1, decoder_blocks=1).eval()
+
+
+def vae() -> AutoencoderKL:
+    """An RGB autoencoder with one halving."""
+    torch.manual_seed(0)
+    return AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        latent_channels=4,
+        norm_num_groups=4,
+        sample_size=32,
+    ).eval()
+
+
+def embedded(**settings: Any) -> EmbeddedModel:
+    """The embedded family: 256 px, latents 12 x 16 x 16, the real word vectors."""
+    schedule = Schedule.cosine(prediction="v_prediction", spacing="trailing")
+    return EmbeddedModel(embedded_unet(), autoencoder(), words(), schedule, **settings)
+
+
+@cache
+def words() -> StaticTextEncoder:
+    """The word vectors that ship with layercli."""
+    return StaticTextEncoder.load()
+
+
+def tokenizer(folder: Path) -> Any:
+    """A CLIP tokenizer that knows letters and nothing else."""
+    from transformers import CLIPTokenizer
+
+    folder.mkdir(parents=True, exist_ok=True)
+    letters = "abcdefghijklmnopqrstuvwxyz,."
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return CLIPTokenizer(
+        str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=16, unk_token="<|endoftext|>"
+    )
+
+
+def clip_text(vocabulary: int, *, projected: bool = False) -> Any:
+    """A CLIP text encoder of two thin layers."""
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    torch.manual_seed(0)
+    config = CLIPTextConfig(
+        vocab_size=vocabulary,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+        projection_dim=16,
+        bos_token_id=vocabulary - 2,
+        eos_token_id=vocabulary - 1,
+        pad_token_id=vocabulary - 1,
+    )
+    return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config).eval()
+
+
+def sd15(folder: Path, **settings: Any) -> SD15Model:
+    """The SD1.5 family: 32 px, latents 4 x 16 x 16. folder: for the tokenizer's files."""
+    words = tokenizer(folder)
+    return SD15Model(
+        sd15_unet(), vae(), clip_text(len(words)), words, Schedule.from_config(SCHEDULE), **settings
+    )
+
+
+def sdxl(folder: Path, **settings: Any) -> SDXLModel:
+    """The SDXL family: 32 px, latents 4 x 16 x 16. folder: for the tokenizers' files."""
+    words = tokenizer(folder)
+    texts = (clip_text(len(words)), clip_text(len(words), projected=True))
+    return SDXLModel(sdxl_unet(), vae(), texts, (words, words), Schedule.from_config(SCHEDULE), **settings)
+
+
+def model(family: str, folder: Path, **settings: Any) -> Model:
+    """A tiny model of a family by name."""
+    if family == "embedded":
+        return embedded(**settings)
+    return {"sd15": sd15, "sdxl": sdxl}[family](folder, **settings)
+
+
+def save(family: str, folder: Path) -> Path:
+    """Write a tiny model as a folder that layercli.models.catalog.load_model opens."""
+    built: Any = model(family, folder / "words")
+    built.unet.save_pretrained(folder / "unet")
+    if family == "embedded":
+        built.codec.autoencoder.save_pretrained(folder / "autoencoder")
+        (folder / "text").mkdir()
+        from layercli.models.text_static import EMBEDDED_FOLDER
+
+        for file in EMBEDDED_FOLDER.iterdir():
+            (folder / "text" / file.name).write_bytes(file.read_bytes())
+        return folder
+    built.codec.vae.save_pretrained(folder / "vae")
+    built.text.save_pretrained(folder / "text_encoder")
+    built.tokenizer.save_pretrained(folder / "tokenizer")
+    if family == "sdxl":
+        built.second_text.save_pretrained(folder / "text_encoder_2")
+        built.second_tokenizer.save_pretrained(folder / "tokenizer_2")
+    DDIMScheduler.from_config(SCHEDULE).save_pretrained(folder / "scheduler")
+    name = {"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}[family]
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": name}))
+    return folder
