@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
 from layercli import __version__
 from layercli.cli.output import Output
@@ -77,13 +77,11 @@ def _usage(error: typer.TyperException) -> LayercliError:
 
 
 def with_output_flags(command: Any) -> Any:
-    """Give a command, or every command of a group, the flags that all commands share."""
-    if isinstance(command, TyperGroup):
-        for name, child in command.commands.items():
-            command.commands[name] = with_output_flags(child)
-    elif isinstance(command, TyperCommand):
-        have = {param.name for param in command.params}
-        command.params += [param for param in _output_flags() if param.name not in have]
+    """Give a command, and every command of a group, the flags that all commands share."""
+    have = {param.name for param in command.params}
+    command.params += [param for param in _output_flags() if param.name not in have]
+    for child in getattr(command, "commands", {}).values():
+        with_output_flags(child)
     return command
 
 

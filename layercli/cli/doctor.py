@@ -85,6 +85,19 @@ def _plugins() -> list[Finding]:
     ]
 
 
+def _models() -> list[Finding]:
+    from layercli.models.catalog import MODELS, folder_of
+
+    return [
+        Finding(
+            f"model {name}",
+            "at hand" if folder_of(name) else "not here",
+            "" if folder_of(name) else entry.fetch,
+        )
+        for name, entry in MODELS.items()
+    ]
+
+
 def _psd_speed() -> list[Finding]:
     from psd_tools.compression import rle_impl
 
@@ -142,4 +155,12 @@ def _arithmetic(torch: Any) -> Finding:
     return Finding("cpu arithmetic", f"{speed:.0f} GFLOP/s in float32", slow)
 
 
-_LOOKS: tuple[Callable[[], list[Finding]], ...] = (_system, _versions, _memory, _disk, _plugins, _psd_speed)
+_LOOKS: tuple[Callable[[], list[Finding]], ...] = (
+    _system,
+    _versions,
+    _memory,
+    _disk,
+    _plugins,
+    _models,
+    _psd_speed,
+)

@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layercli.cli.asking import build_request, command_line, pairs
+from layercli.cli.estimate import estimate, is_long
 from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options
 from layercli.cli.naming import plan, stem_for
 from layercli.cli.output import Output
 from layercli.core import registry
 from layercli.core.errors import LayercliError
 from layercli.core.requests import GenerateRequest
+from layercli.models.catalog import MODELS, load_model
 
 if TYPE_CHECKING:
     from layercli.core.layers import LayerStack
+    from layercli.core.receipt import Receipt
+    from layercli.models.family import Model
 
 METHODS = "layercli.generate"
 SEEN = 1 / 255
@@ -76,10 +80,11 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
     first = pictures[0].request
     method = registry.load(METHODS, first.method)
     options = registry.options_for(method, first.options)
-    from layercli.models.catalog import load_model
-
     talk.say(f"Loading {first.model}…")
     model = load_model(first.model, device=first.device, dtype=first.dtype)
+    _warn_of_unknown_words(talk, first)
+    if is_long(first, len(pictures)):
+        talk.say(str(estimate(model, first, len(pictures))))
     for number, picture in enumerate(pictures, 1):
         began = time.monotonic()
         label = picture.targets[0].path.name + (f" ({number}/{len(pictures)})" if len(pictures) > 1 else "")
@@ -112,17 +117,32 @@ def report(talk: Output, pictures: Sequence[Picture], made: Sequence[Made]) -> N
     talk.answer({"pictures": answers}, [path for answer in answers for path in answer["files"]])
 
 
-def _receipt(request: GenerateRequest, model: Any, seconds: float) -> Any:
+def _receipt(request: GenerateRequest, model: Model, seconds: float) -> Receipt:
     from layercli.core.receipt import Receipt
 
     return Receipt(
         request=request.to_dict(),
         versions={name: version(name) for name in ("layercli", "torch", "diffusers", "numpy")},
-        weights=dict(model.weights),
+        weights=model.weight_hashes(),
         seconds=seconds,
         device=str(model.device),
         command=command_line(request),
     )
+
+
+def _warn_of_unknown_words(talk: Output, request: GenerateRequest) -> None:
+    entry = MODELS.get(request.model)
+    if entry is None or not entry.family.startswith("embedded:"):
+        return
+    from layercli.models.vocabulary import unknown_words
+
+    for prompt in (*request.foregrounds, request.background):
+        for unknown in unknown_words(prompt):
+            nearest = ", ".join(unknown.nearest) or "none"
+            talk.warn(
+                f'The model "{request.model}" never saw "{unknown.word}". Nearest words it knows: {nearest}. '
+                "For more, fetch a larger model: layercli models"
+            )
 
 
 def _warn_of_empty_layers(talk: Output, stack: LayerStack, request: GenerateRequest) -> None:

@@ -58,13 +58,13 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*columns, box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        console = Console(file=sys.stdout)
-        # A pipe has no width; a table cut at 80 columns would lose what the next program looks for.
-        width = None if console.is_terminal else 10_000
-        console.print(table, width=width, soft_wrap=not console.is_terminal)
+        # A pipe has no width; a table folded at 80 columns would break what the next program looks for.
+        Console(file=sys.stdout, width=None if sys.stdout.isatty() else 10_000).print(table)
 
     @contextmanager
     def progress(self, label: str) -> Iterator[OnStep]:
