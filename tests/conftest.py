@@ -6,6 +6,11 @@ import os
 import socket
 
 import pytest
+from hypothesis import settings
+
+# A busy machine must not fail a law; how long things take is the benchmarks' business.
+settings.register_profile("layercli", deadline=None)
+settings.load_profile("layercli")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

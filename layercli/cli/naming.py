@@ -35,7 +35,7 @@ def plan(
     """
     folder, stem = _place(out, stem)
     stems = [stem] if count == 1 else [f"{stem}-{number}" for number in range(1, count + 1)]
-    _check_folder(folder)
+    check_folder(folder)
     extensions = registry.constants(FORMATS, "EXTENSIONS")
     typed = Path(out or "").suffix.lower()
     makers = [
@@ -81,7 +81,8 @@ def _place(out: str | None, stem: str) -> tuple[Path, str]:
     return path.parent, stem
 
 
-def _check_folder(folder: Path) -> None:
+def check_folder(folder: Path) -> None:
+    """Find out whether files can be written to a folder; raises LayercliError where they cannot."""
     if not folder.exists():
         raise LayercliError(f"There is no folder {folder}.", f"Try: mkdir -p {folder}")
     if not folder.is_dir():

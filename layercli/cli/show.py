@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from layercli.cli.files import read_stack, write_picture
+from layercli.cli.naming import check_folder
 from layercli.cli.output import Output
 
 if TYPE_CHECKING:
@@ -42,16 +43,18 @@ def show(
     [dim]layercli show cat.psd[/dim]
     """
     talk: Output = ctx.obj
+    target = None if no_sheet else sheet or file.with_name(f"{file.stem}-sheet.png")
+    if target is not None:
+        check_folder(target.parent)
     stack = read_stack(file, format)
-    drawn = None
-    if not no_sheet:
+    if target is not None:
         from layercli.core.sheet import draw_sheet
 
         pixels = draw_sheet(stack, width, background)  # type: ignore[arg-type]
-        drawn = write_picture(sheet or file.with_name(f"{file.stem}-sheet.png"), pixels, force=force)
-        talk.say(f"Drew {drawn}")
+        target = write_picture(target, pixels, force=force)
+        talk.say(f"Drew {target}")
     talk.table(
-        describe(file, stack, drawn),
+        describe(file, stack, target),
         COLUMNS,
         [_row(number, layer) for number, layer in enumerate(stack.layers)],
     )

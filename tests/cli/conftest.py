@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
 from layercli.cli.app import app
+from layercli.core.geometry import Offset, Size
+from layercli.core.layers import Layer, LayerStack
 
 Run = Callable[..., Result]
 
@@ -49,3 +52,28 @@ def refused(run: Run, here: Path) -> Callable[..., str]:
         return result.stderr.replace("\n", " ")
 
     return refused_
+
+
+@pytest.fixture
+def stack() -> LayerStack:
+    """Two layers on 12 x 8 pixels: a blue background and a red square with a soft edge."""
+    back = np.zeros((8, 12, 4), dtype=np.float32)
+    back[...] = (0, 0, 1, 1)
+    square = np.zeros((4, 4, 4), dtype=np.float32)
+    square[...] = (1, 0, 0, 1)
+    square[0, :, 3] = 0.5
+    return LayerStack(
+        canvas=Size(12, 8),
+        layers=(
+            Layer(name="sea", rgba=back),
+            Layer(name="a/../boat", rgba=square, offset=Offset(2, 3), opacity=0.8, prompt="a boat"),
+        ),
+    )
+
+
+@pytest.fixture
+def boat_psd(here: Path, stack: LayerStack) -> Path:
+    """The stack as boat.psd in the empty folder."""
+    from layercli.formats import psd
+
+    return psd.write(stack, here / "boat.psd", psd.Options())
