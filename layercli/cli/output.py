@@ -64,7 +64,11 @@ class Output:
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         # A pipe has no width; a table folded at 80 columns would break what the next program looks for.
-        Console(file=sys.stdout, width=None if sys.stdout.isatty() else 10_000).print(table)
+        console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 10_000)
+        with console.capture() as drawn:
+            console.print(table)
+        for line in filter(str.strip, drawn.get().splitlines()):
+            typer.echo(line.rstrip())
 
     @contextmanager
     def progress(self, label: str) -> Iterator[OnStep]:

@@ -1,0 +1,55 @@
+"""What is at hand and what this machine has, for people and as data."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from layercli.core import registry
+from layercli.models.catalog import MODELS
+
+
+def test_models_are_listed_with_licence_and_how_to_fetch_them(run):
+    result = run("models")
+    assert result.exit_code == 0, result.stderr
+    for name, entry in MODELS.items():
+        [row] = [line for line in result.stdout.splitlines() if line.startswith(f" {name} ")]
+        assert entry.licence in row
+    assert "To fetch sdxl: hf download stabilityai/stable-diffusion-xl-base-1.0" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("models", "--json"), ("models", "list", "--json")])
+def test_models_answer_in_json(run, words):
+    result = run(*words)
+    assert result.exit_code == 0, result.stderr
+    told = {model["name"]: model for model in json.loads(result.stdout)["models"]}
+    assert set(told) == set(MODELS)
+    assert told["sdxl"]["native_size"] == 1024
+    assert told["sdxl"]["fetch"].startswith("hf download ")
+    assert result.stderr == ""
+
+
+def test_quiet_keeps_only_the_answer(run):
+    result = run("models", "--quiet")
+    assert "embedded" in result.stdout
+    assert result.stderr == ""
+
+
+def test_doctor_tells_device_memory_versions_models_and_speed(run):
+    result = run("doctor")
+    assert result.exit_code == 0, result.stderr
+    for word in ("layercli", "python", "torch", "memory", "device", "threads", "writing a PSD", "GFLOP/s"):
+        assert word in result.stdout
+    assert all(f"model {name}" in result.stdout for name in MODELS)
+    assert all(name in result.stdout for name in registry.plugins("layercli.formats"))
+
+
+def test_doctor_answers_in_json_and_fast_leaves_the_slow_looks_out(run):
+    slow = json.loads(run("doctor", "--json").stdout)["findings"]
+    fast = json.loads(run("doctor", "--fast", "--json").stdout)["findings"]
+    assert {finding["what"] for finding in slow} - {finding["what"] for finding in fast} >= {
+        "threads",
+        "loading torch",
+    }
+    assert set(fast[0]) == {"what", "found", "advice"}
