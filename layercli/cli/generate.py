@@ -60,7 +60,11 @@ def generate(
     ] = None,
     harmonize: Annotated[
         str | None,
-        _option("--harmonize", help="irh, over or none: shadow and light as layers.", field="harmonize"),
+        _option(
+            "--harmonize",
+            help="irh: shadow and light as layers; over: without; none: layers on their own.",
+            field="harmonize",
+        ),
     ] = None,
     model: Annotated[str | None, _option("--model", help="See: layercli models.", field="model")] = None,
     method: Annotated[str | None, _option("--method", help="How layers are made.", field="method")] = None,

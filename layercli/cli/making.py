@@ -82,7 +82,8 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
     options = registry.options_for(method, first.options)
     talk.say(f"Loading {first.model}…")
     model = load_model(first.model, device=first.device, dtype=first.dtype)
-    _warn_of_unknown_words(talk, first)
+    for note in notes_on_words(first):
+        talk.warn(note)
     if is_long(first, len(pictures)):
         talk.say(str(estimate(model, first, len(pictures))))
     for number, picture in enumerate(pictures, 1):
@@ -130,19 +131,19 @@ def _receipt(request: GenerateRequest, model: Model, seconds: float) -> Receipt:
     )
 
 
-def _warn_of_unknown_words(talk: Output, request: GenerateRequest) -> None:
+def notes_on_words(request: GenerateRequest) -> list[str]:
+    """What a person should know about words that the embedded model never saw; other models know more."""
     entry = MODELS.get(request.model)
     if entry is None or not entry.family.startswith("embedded:"):
-        return
+        return []
     from layercli.models.vocabulary import unknown_words
 
-    for prompt in (*request.foregrounds, request.background):
-        for unknown in unknown_words(prompt):
-            nearest = ", ".join(unknown.nearest) or "none"
-            talk.warn(
-                f'The model "{request.model}" never saw "{unknown.word}". Nearest words it knows: {nearest}. '
-                "For more, fetch a larger model: layercli models"
-            )
+    return [
+        f'The model "{request.model}" never saw "{unknown.word}"; the nearest words it knows are '
+        f"{', '.join(unknown.nearest) or 'none'}. For more, fetch a larger model: layercli models"
+        for prompt in (*request.foregrounds, request.background)
+        for unknown in unknown_words(prompt)
+    ]
 
 
 def _warn_of_empty_layers(talk: Output, stack: LayerStack, request: GenerateRequest) -> None:

@@ -27,8 +27,8 @@ class GenerateRequest:
 
     boxes: (left, top, right, bottom) as fractions of the canvas, masks: paths of pictures of the canvas'
     size; the key of both is a foreground's prompt, a word of it, or its number from 1.
-    harmonize: "irh" samples the blended picture and stores its light and shadow as layers, "over" keeps
-    the plain composite, "none" leaves the layers as the method made them.
+    harmonize: "irh" gives the picture's light and shadow as layers of their own, "over" leaves the plain
+    composite, "none" draws every layer by itself.
     Raises LayercliError on any value out of range.
     """
 

@@ -1,0 +1,110 @@
+"""Every example runs as it stands, on a tiny model and a tiny corpus."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from layercli.cli.files import read_stack
+from layercli.formats import psd
+from tests import tiny
+from tests.data.mini_corpus import make_corpus
+from tests.formats.stacks import sample_stack
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny.save("embedded", tmp_path_factory.mktemp("tiny")))
+
+
+def example(name: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run an example in a folder, with the layercli of this Python first on the path."""
+    runner = ["bash"] if name.endswith(".sh") else [sys.executable]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    command = [*runner, str(EXAMPLES / name), *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_every_example_is_run_here():
+    here = Path(__file__).read_text(encoding="utf-8")
+    scripts = {path.name for path in EXAMPLES.iterdir() if path.suffix in {".sh", ".py"}}
+    assert {name for name in scripts if f'"{name}"' not in here} == set()
+
+
+def test_generate_from_the_shell(tmp_path, model):
+    done = example("generate.sh", tmp_path, "--model", model, "--steps", "2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["beach.psd", "beach.ora"]
+
+
+def test_generate_from_python(tmp_path, model):
+    done = example("generate.py", tmp_path, "cat.psd", model, "2")
+    assert done.returncode == 0, done.stderr
+    assert "a cat" in read_stack(tmp_path / "cat.psd").names
+
+
+def test_show_and_convert(tmp_path):
+    psd.write(sample_stack(), tmp_path / "a.psd", psd.Options())
+    done = example("show.sh", tmp_path, "a.psd")
+    assert done.returncode == 0, done.stderr
+    assert "are effects" in done.stdout
+    assert (tmp_path / "a-sheet.png").exists()
+    done = example("convert.sh", tmp_path, "a.psd")
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+    assert all((tmp_path / line).exists() for line in done.stdout.splitlines())
+
+
+def test_convert_from_python(tmp_path):
+    stack = sample_stack()
+    psd.write(stack, tmp_path / "a.psd", psd.Options())
+    done = example("convert.py", tmp_path, "a.psd", stack.names[-1], "b.ora")
+    assert done.returncode == 0, done.stderr
+    again = read_stack(tmp_path / "b.ora")
+    assert [layer.name for layer in again.layers if not layer.visible] >= [stack.names[-1]]
+
+
+def test_data_and_train(tmp_path):
+    make_corpus(tmp_path / "corpus")
+    done = example("data.sh", tmp_path, "corpus", "64", "-O", "globals=4", "-O", "places=2")
+    assert done.returncode == 0, done.stderr
+    few = ("-O", "crop=32", "-O", "batch=2", "-O", "precision=fp32")
+    done = example("train.sh", tmp_path, "1", "1", *few)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs/base/unet/config.json").exists()
+
+
+def test_a_batch_goes_on_after_failures_and_keeps_what_is_there(tmp_path, model):
+    (tmp_path / "prompts.txt").write_text(
+        "# two pictures and a line without a background\n\na cat / a sofa\na dog\n a dog + a ball / a beach"
+    )
+    words = ("prompts.txt", "out", "--model", model, "--steps", "2", "--json")
+    done = example("batch.sh", tmp_path, *words)
+    assert done.returncode == 1, done.stderr
+    assert "Line 2 failed: a dog" in done.stderr
+    assert "1 of 3 pictures failed." in done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["001.psd", "003.psd"]
+    assert [name in read_stack(tmp_path / "out/003.psd").names for name in ("a dog", "a ball")] == [
+        True,
+        True,
+    ]
+
+    kept = (tmp_path / "out/001.psd").stat().st_mtime_ns
+    (tmp_path / "prompts.txt").write_text("a cat / a sofa\na dog / a beach\na dog + a ball / a beach\n")
+    done = example("batch.sh", tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["pictures"][0]["files"] == ["out/002.psd"]
+    assert (tmp_path / "out/001.psd").stat().st_mtime_ns == kept
+
+
+def test_a_batch_asks_for_what_it_needs(tmp_path):
+    assert example("batch.sh", tmp_path).returncode == 2
+    assert "There is no file none.txt." in example("batch.sh", tmp_path, "none.txt", "out").stderr
