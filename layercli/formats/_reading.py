@@ -29,8 +29,10 @@ def reading(path: str | os.PathLike[str], kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except LayercliError:
-        raise
+    except LayercliError as error:
+        if str(path) in error.message:
+            raise
+        raise damaged(path, kind, error.message) from error  # of a layer or a size: say which file has it
     except FileNotFoundError as error:
         raise LayercliError(f'There is no file "{path}".', "Check the path and try again.") from error
     except IsADirectoryError as error:
@@ -83,6 +85,8 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # check_pixels is the judge
             with Image.open(path) as image:
                 return image.size
+    except Image.DecompressionBombError as error:
+        raise ValueError(f'"{Path(path).name}" has too many pixels') from error
     except Exception as error:
         raise ValueError(f'"{Path(path).name}" is not a picture') from error
 

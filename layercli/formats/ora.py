@@ -248,7 +248,7 @@ def _walk(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, dict
     while waiting:
         element, group, visible, opacity, x, y = waiting.pop()
         visible = visible and element.get("visibility", "visible") != "hidden"
-        opacity = opacity * min(1.0, max(0.0, float(element.get("opacity", "1"))))
+        opacity = opacity * _fraction(element.get("opacity", "1"))
         x, y = x + int(element.get("x", "0")), y + int(element.get("y", "0"))
         if element.tag == "stack":
             name = clean_name(element.get("name", ""), fallback="group")
@@ -259,6 +259,13 @@ def _walk(root: ElementTree.Element) -> Iterator[tuple[ElementTree.Element, dict
                 "blend": _blend(element),
             }  # fmt: skip
             yield element, properties
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"an opacity of {text} is not from 0 to 1")
+    return value
 
 
 def _blend(element: ElementTree.Element) -> str:

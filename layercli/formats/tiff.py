@@ -191,6 +191,7 @@ def _read_ours(path: Path, file: tifffile.TiffFile, described: dict[str, Any]) -
     layers = []
     for entry, page in zip(described["layers"], list(file.pages)[1:], strict=True):
         box = [value(entry, key, int) for key in ("x", "y", "width", "height")]
+        check_pixels(path, _KIND, [(box[2], box[3])])
         if value(entry, "kept", bool, False) and page.subifds:
             kept = page.pages[0]
             if kept.shape[:2] != (box[3], box[2]):
