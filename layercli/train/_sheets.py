@@ -12,6 +12,7 @@ from layercli.core.sheet import draw_grid
 from layercli.diffusion.guidance import classifier_free_joint
 from layercli.diffusion.sample import frame_noise, run, sample
 from layercli.diffusion.schedule import Schedule
+from layercli.models.embedded import MAX_TOKENS
 from layercli.models.rgba_autoencoder import RGBAAutoencoder
 from layercli.models.text_static import StaticTextEncoder
 
@@ -42,9 +43,8 @@ def draw_samples(
     """Sample `PROMPTS` with guidance 4 and write one PNG."""
     device = next(unet.parameters()).device
     schedule = Schedule.cosine(prediction="v_prediction", spacing="trailing")
-    tokens = torch.cat([text.encode([""] * len(PROMPTS))[0], text.encode([p for p, _ in PROMPTS])[0]]).to(
-        device
-    )
+    prompts = [""] * len(PROMPTS) + [prompt for prompt, _ in PROMPTS]
+    tokens = text.encode(prompts, MAX_TOKENS)[0].to(device)
     kinds = torch.tensor([kind for _, kind in PROMPTS] * 2, device=device)
 
     def both(x: Tensor, t: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from layercli.data.captions import article, plain_noun
 from layercli.data.latents import LEVELS
 from layercli.data.pictures import draw_weights
 from layercli.diffusion.schedule import Schedule
+from layercli.models.embedded import MAX_TOKENS
 from layercli.models.embedded_network import embedded_unet, load_unet, save_unet
 from layercli.models.family import KINDS
 from layercli.models.rgba_autoencoder import load_autoencoder
@@ -122,7 +123,7 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
         alpha = signal[times, None, None, None]
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise  # DDPM, Eq 4
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean  # Salimans & Ho 2022, appendix D
-        tokens, _ = text.encode(captions)
+        tokens, _ = text.encode(captions, MAX_TOKENS)
         guess = model(
             noisy.to(device, memory_format=torch.channels_last),
             times.to(device),
