@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from layercli.core.errors import LayercliError
-from layercli.core.pixels import quantize
+from layercli.core.pixels import round_levels
 
 #: The blend modes that every reader of layered files renders alike.
 BLENDS: tuple[str, ...] = ("normal", "multiply", "screen", "overlay")
@@ -171,21 +171,24 @@ def _merge_tile(
     if len(parts) == 1 and parts[0].covers(tile.shape) and parts[0].planes.dtype == tile.dtype:
         tile[...] = parts[0].planes
         return
+    # Colours are counted in levels where the result is: that saves a pass at either end.
+    scale = 255.0 if tile.dtype == np.uint8 else 1.0
     below = np.zeros(tile.shape, dtype=np.float32)
     for part in parts:
         alpha = part.alpha()
         if alpha.max() > 0.0:
-            _accumulate(below[(slice(None), *part.where)], part.planes[:3], alpha, part.source.blend)
-    if ground is None:
-        _unpremultiply(below)
-    else:
-        below[:3] += (1.0 - below[3]) * np.float32(ground)
-        below[3] = 1.0
-        np.clip(below, 0.0, 1.0, out=below)
+            _accumulate(below[(slice(None), *part.where)], part.planes[:3], alpha, part.source.blend, scale)
+    if below[3].min() < 1.0:
+        if ground is None:
+            _unpremultiply(below, scale)
+        else:
+            below[:3] += (1.0 - below[3]) * np.float32(ground * scale)
+            below[3] = 1.0
     if tile.dtype == np.uint8:
-        quantize(below, out=tile)
+        below[3] *= np.float32(scale)
+        round_levels(below, tile)
     else:
-        tile[...] = below
+        np.clip(below, 0.0, 1.0, out=tile)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -231,50 +234,55 @@ def _part(source: Source, left: int, top: int, shape: tuple[int, ...]) -> _Part 
     )
 
 
-def _accumulate(below: np.ndarray, colours: np.ndarray, alpha: np.ndarray, blend: str) -> None:
+def _accumulate(
+    below: np.ndarray, colours: np.ndarray, alpha: np.ndarray, blend: str, scale: float = 1.0
+) -> None:
     """Composite colours (3, h, w) with alpha (h, w) onto premultiplied planes (4, h, w), in place.
 
     With ab, as the two alphas and c = a*C premultiplied, the general formula
     ar*Cr = (1-as)*ab*Cb + as*(1-ab)*Cs + as*ab*B(Cb, Cs)   (PDF 1.7, 11.3.6)
-    turns into polynomials of cb and cs for each of the four modes.
+    turns into polynomials of cb and cs for each of the four modes. scale: what 1 is in the colours below.
     """
     ab = below[3]
     rest = 1.0 - alpha
     solid = bool(ab.min() == 1.0)  # then 1 - ab is 0, and ab stays 1
+    full = 255.0 if colours.dtype == np.uint8 else 1.0
     hides = blend == "normal" and bool(alpha.min() == 1.0)
-    weight = alpha * np.float32(1.0 / 255.0) if colours.dtype == np.uint8 else alpha
+    # cs in the unit of the planes below for "normal", which only adds; from 0 to 1 where it is a factor.
+    weight = alpha * np.float32((scale if blend == "normal" else 1.0) / full)
     for cb, plane in zip(below[:3], colours, strict=True):
         if hides:  # nothing of the backdrop is left
-            np.multiply(plane, weight, out=cb)
+            np.multiply(plane, np.float32(scale / full), out=cb)
             continue
         cs = np.multiply(plane, weight, dtype=np.float32)
         if blend == "normal":  # B = Cs
             cb *= rest
             cb += cs
         elif blend == "multiply":  # B = Cb*Cs
-            lone = 0.0 if solid else cs * (1.0 - ab)
+            lone = None if solid else cs * (1.0 - ab) * np.float32(scale)
             cs += rest
             cb *= cs
-            cb += lone
+            if lone is not None:
+                cb += lone
         elif blend == "screen":  # B = Cb + Cs - Cb*Cs
-            cb += cs - cb * cs
+            cb += cs * (np.float32(scale) - cb)
         else:  # overlay, B = HardLight(Cs, Cb): multiply the dark half of the backdrop, screen the light half
+            top = ab * np.float32(scale)
             dark = 2.0 * cb * cs
-            light = alpha * ab - 2.0 * (ab - cb) * (alpha - cs)
-            cb[...] = np.where(2.0 * cb <= ab, dark, light) + cs * (1.0 - ab) + cb * rest
+            light = alpha * top - 2.0 * (top - cb) * (alpha - cs)
+            cb[...] = np.where(2.0 * cb <= top, dark, light) + cs * (np.float32(scale) - top) + cb * rest
     if not solid:
         ab *= rest
         ab += alpha
 
 
-def _unpremultiply(planes: np.ndarray) -> None:
+def _unpremultiply(planes: np.ndarray, scale: float = 1.0) -> None:
     """Turn (4, h, w) premultiplied planes into straight alpha in place; black where alpha is 0."""
     alpha = planes[3]
     np.clip(alpha, 0.0, 1.0, out=alpha)
     if alpha.min() < 1.0:
-        safe = np.where(alpha > 0.0, alpha, np.float32(1.0))
-        planes[:3] /= safe
-    np.clip(planes[:3], 0.0, 1.0, out=planes[:3])
+        planes[:3] /= np.where(alpha > 0.0, alpha, np.float32(1.0))
+    np.clip(planes[:3], 0.0, scale, out=planes[:3])
 
 
 def _planes(rgba: np.ndarray) -> np.ndarray:

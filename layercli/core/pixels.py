@@ -15,7 +15,7 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 from layercli.core.errors import LayercliError
 
 _LEVELS = np.float32(255.0)
-_STRIP_VALUES = 1 << 18
+_STRIP_VALUES = 1 << 17
 
 
 def quantize(values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -26,17 +26,25 @@ def quantize(values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     if out is None:
         out = np.empty(values.shape, dtype=np.uint8)
     if values.ndim == 0:
-        out[...] = np.uint8(np.clip(np.nan_to_num(values, nan=0.0), 0.0, 1.0) * _LEVELS + np.float32(0.5))
+        quantize(values[None], out[None])
         return out
     # Strips keep the float copy small and inside the cache.
     rows = max(1, _STRIP_VALUES * len(values) // max(1, values.size))
     for start in range(0, len(values), rows):
         strip = np.multiply(values[start : start + rows], _LEVELS, dtype=np.float32)
-        strip += np.float32(0.5)
         np.fmax(strip, np.float32(0.0), out=strip)  # fmax, fmin: nan gives way to the bound
         np.fmin(strip, _LEVELS, out=strip)
-        np.copyto(out[start : start + rows], strip, casting="unsafe")
+        round_levels(strip, out[start : start + rows])
     return out
+
+
+def round_levels(levels: np.ndarray, out: np.ndarray) -> None:
+    """Round values from 0 to 255, halves up, into `out` (uint8); the float32 values are used up.
+
+    The one rounding there is: everything that becomes 8 bits goes through here.
+    """
+    levels += np.float32(0.5)
+    np.copyto(out, levels, casting="unsafe")
 
 
 def dequantize(values: np.ndarray) -> np.ndarray:
@@ -44,21 +52,20 @@ def dequantize(values: np.ndarray) -> np.ndarray:
     return np.divide(values, _LEVELS, dtype=np.float32)
 
 
-def quantize_planes(rgba: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+def quantize_planes(rgba: np.ndarray) -> np.ndarray:
     """Quantise a layer's picture into separate channels: (H, W, C) float32 -> (C, H, W) uint8.
 
     The values must lie in [0, 1], as a Layer's do; nothing is clipped, which makes this the fast way.
     """
     height, width, channels = rgba.shape
-    planes = np.empty((channels, height, width), dtype=np.uint8) if out is None else out
+    planes = np.empty((channels, height, width), dtype=np.uint8)
     levels = np.moveaxis(planes, 0, -1)
     rows = max(1, _STRIP_VALUES // (width * channels))
     strip = np.empty((min(rows, height), width, channels), dtype=np.float32)
     for top in range(0, height, rows):
         part = strip[: min(rows, height - top)]
         np.multiply(rgba[top : top + rows], _LEVELS, out=part)
-        np.add(part, np.float32(0.5), out=part)
-        np.copyto(levels[top : top + rows], part, casting="unsafe")
+        round_levels(part, levels[top : top + rows])
     return planes
 
 

@@ -47,11 +47,11 @@ def trim(layer: Layer, bleed_pixels: int = 4) -> Trimmed:
     the picture is left hidden. A layer without any visible pixel becomes one transparent pixel.
     """
     planes = quantize_planes(layer.rgba)
-    box = _visible_box(planes[3], bleed_pixels)
-    planes = planes[(slice(None), *box)]
-    if planes.shape[1:] != layer.rgba.shape[:2]:
-        planes = planes.copy()  # lets go of the whole picture
-    bleed(planes, bleed_pixels)
+    box = visible_box(planes[3], bleed_pixels)
+    # A frame of one pixel for the bleeding; the copy also lets go of the whole picture.
+    framed = np.pad(planes[(slice(None), *box)], ((0, 0), (1, 1), (1, 1)))
+    bleed(framed, bleed_pixels)
+    planes = framed[:, 1:-1, 1:-1]
     return Trimmed(
         planes=planes,
         mask=None if layer.mask is None else quantize(layer.mask[box]),
@@ -62,7 +62,7 @@ def trim(layer: Layer, bleed_pixels: int = 4) -> Trimmed:
     )
 
 
-def _visible_box(alpha: np.ndarray, margin: int) -> tuple[slice, slice]:
+def visible_box(alpha: np.ndarray, margin: int = 0) -> tuple[slice, slice]:
     """Rows and columns of (h, w) uint8 alpha that hold something, with a margin; else one pixel."""
     rows = np.flatnonzero(alpha.any(axis=1))
     if rows.size == 0:
@@ -75,33 +75,43 @@ def _visible_box(alpha: np.ndarray, margin: int) -> tuple[slice, slice]:
     )
 
 
-def bleed(planes: np.ndarray, pixels: int) -> None:
+def bleed(framed: np.ndarray, pixels: int) -> None:
     """Give the pixels under alpha 0 the colour of their nearest visible neighbours, in place.
 
-    planes: (4, h, w) uint8, contiguous. Ring after ring, up to `pixels` away, each pixel takes the mean of
-    its known neighbours; farther away the colour becomes black. No fringe then shows when a program resamples.
+    framed: (4, h, w) uint8, contiguous, with a frame of one transparent pixel that is left as it is. Ring
+    after ring, up to `pixels` away, each pixel takes the mean of its known neighbours; farther away the
+    colour becomes black. So no fringe shows after resampling.
     """
-    if planes[3].min() > 0:
+    known = framed[3] != 0
+    inner = np.s_[1:-1, 1:-1]
+    if known[inner].all():
         return
-    known = planes[3] != 0
-    for plane in planes[:3]:
-        np.multiply(plane, known, out=plane)
-    height, width = known.shape
-    flat = planes[:3].reshape(3, -1)
+    for plane in framed[:3]:
+        plane *= known.view(np.uint8)
+    width = known.shape[1]
+    flat = framed[:3].reshape(3, -1)
     filled = known.reshape(-1)
-    ring = np.flatnonzero(_beside(known) & ~known) if pixels > 0 else np.empty(0, dtype=np.intp)
-    for step in range(pixels):
+    free = np.zeros_like(known)  # what may still be filled: never the frame
+    free[inner] = ~known[inner]
+    ring = np.flatnonzero(_beside(known) & free) if pixels > 0 else np.empty(0, dtype=np.intp)
+    free = free.reshape(-1)
+    owner = np.empty(filled.shape, dtype=np.int32)  # written where a ring passes only
+    around = np.array([dy * width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx])[:, None]
+    for _ in range(pixels):
         if ring.size == 0:
             break
-        neighbours, inside = _neighbours(ring, height, width)
-        weights = filled[neighbours] & inside
-        count = weights.sum(axis=0)
+        neighbours = ring + around
+        weights = filled[neighbours].view(np.uint8)
+        count = weights.sum(axis=0, dtype=np.uint16)
         for plane in flat:
-            total = (plane[neighbours] * weights).sum(axis=0, dtype=np.int64)
+            total = (plane[neighbours] * weights).sum(axis=0, dtype=np.uint16)
             plane[ring] = (total + count // 2) // count
         filled[ring] = True
-        if step + 1 < pixels:
-            ring = np.unique(neighbours[inside & ~filled[neighbours]])
+        free[ring] = False
+        beyond = neighbours[free[neighbours]]
+        numbers = np.arange(beyond.size, dtype=np.int32)
+        owner[beyond] = numbers
+        ring = beyond[owner[beyond] == numbers]  # each pixel once
 
 
 def _beside(known: np.ndarray) -> np.ndarray:
@@ -113,12 +123,3 @@ def _beside(known: np.ndarray) -> np.ndarray:
     tall[1:] |= wide[:-1]
     tall[:-1] |= wide[1:]
     return tall
-
-
-def _neighbours(pixels: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Flat indices (8, n) of the neighbours of pixels (n,), and which of them are inside the picture."""
-    y, x = np.divmod(pixels, width)
-    steps = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx]
-    dy, dx = (np.array(axis)[:, None] for axis in zip(*steps, strict=True))
-    inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-    return np.where(inside, pixels + dy * width + dx, 0), inside

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from psd_tools import ParseLimits, PSDImage
 from psd_tools.compression import PSDDecompressionWarning
-from psd_tools.constants import BlendMode, ColorMode, Resource
+from psd_tools.constants import BlendMode, ChannelID, ColorMode, Resource, Tag
+from psd_tools.psd.document import PSD
+from psd_tools.psd.layer_and_mask import LayerRecord
 
 from layercli.core.errors import LayercliError
 from layercli.core.layers import Layer, LayerStack, Offset, Size
@@ -37,8 +39,8 @@ _NO_PIXELS = "adjustment and fill layers"
 def read(path: Path) -> LayerStack:
     """Read a PSD or PSB file of any colour mode and depth into the pixel law.
 
-    What a stack cannot hold (layer effects, adjustment layers, other blend modes, clipping to soft edges, group
-    opacity) is approximated or left out, and one warning says so.
+    What a stack cannot hold (layer effects, adjustment layers, other blend modes, clipping, opacity of groups)
+    is approximated or left out, and one warning says so.
     Raises LayercliError for a file that is missing, damaged, not a PSD, or larger than MOST_PIXELS.
     """
     path = Path(path)
@@ -46,8 +48,8 @@ def read(path: Path) -> LayerStack:
     notes: dict[str, list[str]] = {}
     try:
         with _strict():
-            image = _open(path)
-            stack = _stack(image, path, notes)
+            image, masked = _open(path)
+            stack = _stack(image, masked, notes)
     except LayercliError:
         raise
     except FileNotFoundError:
@@ -88,13 +90,17 @@ def _strict() -> Iterator[None]:
         logger.propagate = disabled[1]
 
 
-def _open(path: Path) -> PSDImage:
+def _open(path: Path) -> tuple[PSDImage, frozenset[int]]:
+    """Parse a file within limits; returns also which layers (by their tagged blocks' id) have a mask channel."""
     size = path.stat().st_size
     # A part may be read several times while it is parsed, but no honest file makes a parser read much more.
     limits = ParseLimits(
         max_read_bytes=max(1, size), max_total_bytes=8 * size + (1 << 20), max_objects=1 << 22
     )
-    image = PSDImage.open(path, max_alloc_bytes=_MOST_BYTES, parse_limits=limits)
+    with open(path, "rb") as file:
+        psd = PSD.read(file, parse_limits=limits)
+    image = PSDImage(psd)
+    image.max_alloc_bytes = _MOST_BYTES
     boxes = [(image.width, image.height)]
     boxes.extend((layer.width, layer.height) for layer in image.descendants() if not layer.is_group())
     pixels = sum(max(0, width) * max(0, height) for width, height in boxes)
@@ -103,12 +109,27 @@ def _open(path: Path) -> PSDImage:
             f'"{path}" has {pixels:,} pixels in its layers; {MOST_PIXELS:,} is the most.',
             "Make it smaller, or merge layers, first.",
         )
-    return image
+    masks = (ChannelID.USER_LAYER_MASK, ChannelID.REAL_USER_LAYER_MASK)
+    return image, frozenset(
+        id(record.tagged_blocks)
+        for record in _layer_records(psd)
+        if any(channel.id in masks for channel in record.channel_info)
+    )
 
 
-def _stack(image: PSDImage, path: Path, notes: dict[str, list[str]]) -> LayerStack:
+def _layer_records(psd: PSD) -> Iterator[LayerRecord]:
+    """The records of a file; 16- and 32-bit files keep them in a block of their own."""
+    section = psd.layer_and_mask_information
+    blocks = section.tagged_blocks
+    deep = [blocks.get_data(key) for key in (Tag.LAYER_16, Tag.LAYER_32)] if blocks is not None else []
+    for info in (*deep, section.layer_info):
+        if info is not None:
+            yield from info.layer_records
+
+
+def _stack(image: PSDImage, masked: frozenset[int], notes: dict[str, list[str]]) -> LayerStack:
     receipt, prompts = read_packet(image.image_resources.get_data(Resource.XMP_METADATA) or b"")
-    reader = _Reader(image=image, notes=notes)
+    reader = _Reader(image=image, masked=masked, notes=notes)
     layers = list(reader.layers(image, _Above()))
     if not layers and not len(image):
         layers = [reader.flat()]
@@ -133,8 +154,9 @@ class _Above:
 class _Reader:
     """Walks the tree of a file; keeps what had to be left out."""
 
-    def __init__(self, *, image: PSDImage, notes: dict[str, list[str]]) -> None:
+    def __init__(self, *, image: PSDImage, masked: frozenset[int], notes: dict[str, list[str]]) -> None:
         self.image = image
+        self.masked = masked
         self.notes = notes
         profile = image.image_resources.get_data(Resource.ICC_PROFILE)
         #: Whether the stored numbers are sRGB already; other files are converted by Pillow, at 8 bits.
@@ -171,14 +193,20 @@ class _Reader:
             self.note("blend modes of groups were left out", name)
         if group.opacity < 255 and len(group) > 1:
             self.note("the opacity of groups was given to their layers", name)
-        mask = group.mask
-        usable = mask is not None and not mask.disabled
         return _Above(
             path=(*above.path, name),
             visible=above.visible and group.visible,
             opacity=above.opacity * group.opacity / 255.0,
-            masks=(*above.masks, mask) if usable else above.masks,
+            masks=(*above.masks, *self.masks(group, name)),
         )
+
+    def masks(self, child: Any, name: str) -> tuple[Any, ...]:
+        """The mask of a layer or group as a tuple of one, or of none; a mask block alone is no mask."""
+        mask = child.mask
+        usable = mask is not None and not mask.disabled and id(child.tagged_blocks) in self.masked
+        if child.has_vector_mask() and not (usable and mask.has_real()):
+            self.note("vector masks were left out", name)
+        return (mask,) if usable else ()
 
     def empty(self, child: Any) -> bool:
         """Whether this is a layer for pixels that happens to hold none, not an adjustment."""
@@ -192,10 +220,8 @@ class _Reader:
             self.note("layer effects were left out", name)
         rgba = self.pixels(child)
         offset = Offset(child.left, child.top)
-        own = child.mask
-        masks = above.masks if own is None or own.disabled else (*above.masks, own)
         mask = None
-        for each in masks:
+        for each in (*above.masks, *self.masks(child, name)):
             part = _mask_on(each, offset, rgba.shape[:2])
             mask = part if mask is None else mask * part
         return Layer(
@@ -244,8 +270,7 @@ def _joined(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
 def _mask_on(mask: Any, offset: Offset, shape: tuple[int, ...]) -> np.ndarray:
     """A mask as (H, W) float32 on a layer's pixels, its own colour where it does not reach."""
     height, width = shape
-    outside = np.float32(mask.background_color / 255.0)
-    result = np.full((height, width), outside, dtype=np.float32)
+    result = np.full((height, width), mask.background_color / 255.0, dtype=np.float32)
     picture = mask.topil() if mask.width > 0 and mask.height > 0 else None
     if picture is None:
         return result
@@ -255,6 +280,9 @@ def _mask_on(mask: Any, offset: Offset, shape: tuple[int, ...]) -> np.ndarray:
     y0, y1 = max(0, top), min(height, top + values.shape[0])
     if x0 < x1 and y0 < y1:
         result[y0:y1, x0:x1] = values[y0 - top : y1 - top, x0 - left : x1 - left]
+    density = mask.parameters.user_mask_density if mask.parameters is not None else None
+    if density is not None:  # how much of the mask counts
+        result = 1.0 - (1.0 - result) * np.float32(density / 255.0)
     return result
 
 

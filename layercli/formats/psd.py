@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
-from psd_tools.compression import compress
 from psd_tools.constants import BlendMode, ChannelID, ColorMode, Compression, Resource, SectionDivider, Tag
-from psd_tools.psd.document import PSD
+from psd_tools.psd.color_mode_data import ColorModeData
 from psd_tools.psd.header import FileHeader
-from psd_tools.psd.image_data import ImageData
 from psd_tools.psd.image_resources import ImageResource, ImageResources
 from psd_tools.psd.layer_and_mask import (
-    ChannelData,
-    ChannelDataList,
-    ChannelImageData,
     ChannelInfo,
     GlobalLayerMaskInfo,
-    LayerAndMaskInformation,
     LayerFlags,
-    LayerInfo,
     LayerRecord,
     LayerRecords,
     MaskData,
@@ -29,7 +24,8 @@ from psd_tools.psd.layer_and_mask import (
 from layercli.core.layers import LayerStack
 from layercli.formats import _psd_plan
 from layercli.formats._files import atomic
-from layercli.formats._psd_plan import Document, Record, plan, version_and_path
+from layercli.formats._packbits import pack
+from layercli.formats._psd_plan import LARGEST_PSD_BYTES, Document, Record, plan, version_and_path
 from layercli.formats._psd_read import read
 
 __all__ = ["EXTENSIONS", "Options", "read", "write"]
@@ -49,6 +45,7 @@ _CHANNELS = (
     ChannelID.CHANNEL_1,
     ChannelID.CHANNEL_2,
 )
+_BUFFER = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,78 +61,85 @@ def write(stack: LayerStack, path: Path, options: Options | None = None) -> Path
     Source: Adobe Photoshop File Formats Specification, November 2019.
     """
     document = plan(stack, options or Options())
-    contents = [_channels(record) for record in document.records]
-    merged = compress(
-        document.merged.tobytes(), Compression.RLE, document.width, document.height * 3, 8, version=1
-    )
-    total = len(merged) + sum(len(channel.data) for channels in contents for channel in channels)
-    version, path = version_and_path(document, Path(path), total)
-    if version == 2:
-        merged = _wide_counts(merged, document.height * 3)
-        for record, channels in zip(document.records, contents, strict=True):
-            for channel in channels:
-                height = 0 if record.pixels is None else record.pixels.planes.shape[1]
-                channel.data = _wide_counts(channel.data, height)
-    psd = PSD(
-        header=FileHeader(
-            version=version,
-            channels=3,  # an alpha channel here reads as an empty picture in several programs
-            height=document.height,
-            width=document.width,
-            depth=8,
-            color_mode=ColorMode.RGB,
-        ),
-        image_resources=ImageResources(
-            [
-                (Resource(number), ImageResource(key=Resource(number), data=data))
-                for number, data in document.resources.items()
-            ]
-        ),
-        layer_and_mask_information=_layers(document, contents),
-        image_data=ImageData(compression=Compression.RLE, data=merged),
-    )
-    with atomic(path) as part, open(part, "xb") as file:
-        psd.write(file)
+    version, path = version_and_path(document, Path(path), _packed_size(document))
+    with atomic(path) as part, open(part, "xb", buffering=_BUFFER) as file:
+        _write_document(file, document, version)
     return path
 
 
-def _layers(document: Document, contents: list[ChannelDataList]) -> LayerAndMaskInformation:
-    records = [_record(record, c) for record, c in zip(document.records, contents, strict=True)]
-    return LayerAndMaskInformation(
-        layer_info=LayerInfo(
-            layer_count=len(records),
-            layer_records=LayerRecords(records),
-            channel_image_data=ChannelImageData(contents),
-        ),
-        global_layer_mask_info=GlobalLayerMaskInfo(),
-    )
+def _write_document(file: BinaryIO, document: Document, version: int) -> None:
+    """Write the five sections of a file; the channels go out as they are packed, their lengths afterwards."""
+    FileHeader(
+        version=version,
+        channels=3,  # an alpha channel here reads as an empty picture in several programs
+        height=document.height,
+        width=document.width,
+        depth=8,
+        color_mode=ColorMode.RGB,
+    ).write(file)
+    ColorModeData().write(file)
+    resources = [(Resource(n), ImageResource(key=Resource(n), data=d)) for n, d in document.resources.items()]
+    ImageResources(resources).write(file)
+    _write_layers(file, document, version)
+    _write_packed(file, document.merged.reshape(-1, document.width), version)
 
 
-def _channels(record: Record) -> ChannelDataList:
-    """The compressed channels of a record, RLE in all of them; empty ones for the ends of a group."""
+def _write_layers(file: BinaryIO, document: Document, version: int) -> None:
+    """Write the layer and mask section."""
+    length = struct.Struct(">I" if version == 1 else ">Q")
+    records = LayerRecords([_record(record) for record in document.records])
+    start = file.tell()
+    file.write(bytes(2 * length.size))  # of the section and of the layer info in it
+    body = file.tell()
+    if document.records:
+        file.write(struct.pack(">h", len(records)))
+        records.write(file, version=version)  # reserves the room
+        for record, written in zip(document.records, records, strict=True):
+            for channel, plane in zip(written.channel_info, _planes(record), strict=True):
+                channel.length = _write_packed(file, plane, version)
+        file.write(bytes(-(file.tell() - body) % 4))
+    info_end = file.tell()
+    GlobalLayerMaskInfo().write(file)
+    end = file.tell()
+    file.seek(start)
+    file.write(length.pack(end - start - length.size) + length.pack(info_end - body))
+    if document.records:
+        file.write(struct.pack(">h", len(records)))
+        records.write(file, version=version)
+    file.seek(end)
+
+
+def _planes(record: Record) -> list[np.ndarray | None]:
+    """The planes of a record in the order of its channels; none at the ends of a group."""
     if record.pixels is None:
-        return ChannelDataList([ChannelData(compression=Compression.RAW) for _ in _CHANNELS])
-    planes = record.pixels.planes
-    packed = [_packed(planes[index]) for index in (3, 0, 1, 2)]
-    if record.pixels.mask is not None:
-        packed.append(_packed(record.pixels.mask))
-    return ChannelDataList(packed)
+        return [None] * len(_CHANNELS)
+    planes = [record.pixels.planes[index] for index in (3, 0, 1, 2)]
+    return planes if record.pixels.mask is None else [*planes, record.pixels.mask]
 
 
-def _packed(plane: np.ndarray) -> ChannelData:
-    height, width = plane.shape
-    data = compress(plane.tobytes(), Compression.RLE, width, height, 8, version=1)
-    return ChannelData(compression=Compression.RLE, data=data)
+def _write_packed(file: BinaryIO, plane: np.ndarray | None, version: int) -> int:
+    """Write one channel (h, w), RLE with its row lengths before it; returns its bytes."""
+    if plane is None:
+        return file.write(struct.pack(">H", Compression.RAW))
+    lengths, pieces = pack(plane)
+    counts = lengths.astype(">u2" if version == 1 else ">u4").tobytes()
+    file.write(struct.pack(">H", Compression.RLE) + counts)
+    file.writelines(pieces)
+    return 2 + len(counts) + int(lengths.sum())
 
 
-def _wide_counts(data: bytes, rows: int) -> bytes:
-    """RLE data with its row lengths in four bytes each, as a PSB has them, instead of two."""
-    lengths = np.frombuffer(data, dtype=">u2", count=rows)
-    return lengths.astype(">u4").tobytes() + data[2 * rows :]
+def _packed_size(document: Document) -> int:
+    """About how many bytes the file will have; exact to the headers where it may be over the limit."""
+    planes = [document.merged.reshape(-1, document.width)]
+    planes.extend(plane for record in document.records for plane in _planes(record) if plane is not None)
+    most = sum(plane.nbytes for plane in planes)
+    if most * 1.02 < LARGEST_PSD_BYTES:  # packbits adds one byte to 128 at the most
+        return most
+    return sum(int(pack(plane)[0].sum()) + 4 * len(plane) for plane in planes)
 
 
-def _record(record: Record, channels: ChannelDataList) -> LayerRecord:
-    """The record of one layer or of one end of a group."""
+def _record(record: Record) -> LayerRecord:
+    """The record of one layer or of one end of a group, the lengths of its channels still to come."""
     ids = list(_CHANNELS)
     place = {}
     mask = None
@@ -153,10 +157,7 @@ def _record(record: Record, channels: ChannelDataList) -> LayerRecord:
             mask = MaskData(**place, background_color=0)
     result = LayerRecord(
         **place,
-        channel_info=[
-            ChannelInfo(id=number, length=len(channel.data) + 2)
-            for number, channel in zip(ids, channels, strict=True)
-        ],
+        channel_info=[ChannelInfo(id=number) for number in ids],
         blend_mode=_BLENDS[pixels.blend] if pixels is not None else BlendMode.NORMAL,
         opacity=pixels.opacity if pixels is not None else 255,
         flags=LayerFlags(visible=record.visible, pixel_data_irrelevant=pixels is None),
