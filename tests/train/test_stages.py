@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from layercli.core.errors import LayercliError
 from layercli.data import composed, corpus, latents
-from layercli.models.embedded_network import load_unet
+from layercli.models.embedded import EmbeddedModel
+from layercli.models.embedded_network import embedded_unet, load_unet, save_unet
 from layercli.models.rgba_autoencoder import flatten_on_gray, load_autoencoder, unflatten_from_gray
 from layercli.train import autoencoder as stage_one
 from layercli.train import base as stage_two
+from layercli.train import export
 from tests.data.mini_corpus import make_corpus
 
 
@@ -150,3 +154,22 @@ def test_the_velocity_loss_is_zero_for_the_truth_and_weighs_as_min_snr_says() ->
     off_by_one = stage_two.v_prediction_loss(truth + 1, truth, snr, 5.0)
     assert off_by_one.item() == pytest.approx(np.mean([0.1 / 1.1, 5 / 6, 5 / 101]), rel=1e-5)
     assert stage_two.v_prediction_loss(truth + 1, truth, snr, 0.0).item() == pytest.approx(1.0, rel=1e-5)
+
+
+def test_the_parts_are_put_together_as_a_model_folder(trained: Path, tmp_path: Path) -> None:
+    network = tmp_path / "base"
+    save_unet(embedded_unet(12, (32, 32, 32)), network, torch.float16)
+    folder = export.train(
+        export.Options(autoencoder=str(trained / "one"), base=str(network), out=str(tmp_path / "model"))
+    )
+    model = EmbeddedModel.load(folder, name="own", device=torch.device("cpu"), dtype=torch.float32)
+    report = json.loads((folder / "training.json").read_text())
+    assert model.weight_hashes().items() >= report["sha256"].items()
+    assert report["autoencoder"]["step"] == 40
+
+
+def test_a_missing_part_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LayercliError, match="no trained autoencoder"):
+        export.train(
+            export.Options(autoencoder=str(tmp_path), base=str(tmp_path), out=str(tmp_path / "model"))
+        )

@@ -1,0 +1,79 @@
+"""Stage 3: the trained parts as one model folder: float16 safetensors, hashes and a training report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from layercli.core.errors import LayercliError
+from layercli.models.embedded_network import load_unet, save_unet
+from layercli.models.rgba_autoencoder import load_autoencoder
+
+FILE_LIMIT = 16 * 2**20
+TOTAL_LIMIT = 40 * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The folders that the stages wrote, the text encoder's, and where the model goes."""
+
+    autoencoder: str = "runs/autoencoder"
+    base: str = "runs/base"
+    text: str = "layercli/weights/embedded/text"
+    out: str = "runs/model"
+
+
+def last_log_row(folder: Path) -> dict[str, Any]:
+    """The last line of a stage's log.jsonl, empty if there is none."""
+    log = folder / "log.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+    row: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+    return row
+
+
+def train(options: Options, on_step: Callable[[int, int], None] = lambda done, total: None) -> Path:
+    """Write the model folder and return it.
+
+    Raises LayercliError when a part is missing or when the files are larger than a repository takes
+    (16 MiB each, 40 MiB in all).
+    """
+    out = Path(options.out)
+    for part, stage in ((options.autoencoder, "autoencoder"), (options.base, "unet")):
+        if not (Path(part) / stage / "config.json").is_file():
+            raise LayercliError(f"There is no trained {stage} in {part}.", "Train it: layercli train --help")
+    load_autoencoder(Path(options.autoencoder) / "autoencoder").to(torch.float16).save_pretrained(
+        out / "autoencoder"
+    )
+    on_step(1, 3)
+    save_unet(load_unet(Path(options.base) / "unet"), out, torch.float16)
+    on_step(2, 3)
+    if Path(options.text).resolve() != (out / "text").resolve():
+        shutil.copytree(options.text, out / "text", dirs_exist_ok=True)
+    files = sorted(file for file in out.rglob("*.safetensors"))
+    for file in files:
+        file.chmod(0o644)  # safetensors writes for the owner alone
+    report = {
+        "autoencoder": last_log_row(Path(options.autoencoder)),
+        "base": last_log_row(Path(options.base)),
+        "torch": torch.__version__,
+        "sha256": {
+            file.relative_to(out).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+        },
+    }
+    (out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    too_large = [file.name for file in files if file.stat().st_size >= FILE_LIMIT]
+    total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    if too_large or total > TOTAL_LIMIT:
+        raise LayercliError(
+            f"The model in {out} is too large to ship: {total / 2**20:.1f} MiB {' '.join(too_large)}.",
+            "Train a narrower network: layercli train base -O channels=64,128,160",
+        )
+    on_step(3, 3)
+    return out
