@@ -5,4 +5,5 @@ set -euo pipefail
 
 layercli train autoencoder --data runs/data --out runs/autoencoder --steps "${1:-30000}" "${@:3}"
 layercli data latents --data runs/data,runs/composed --out runs/latents -O autoencoder=runs/autoencoder/autoencoder
-layercli train base --data runs/latents --out runs/base --steps "${2:-60000}"
+layercli train base --data runs/latents --out runs/base --steps "${2:-60000}" \
+  -O text="$(dirname "$0")/../layercli/weights/embedded/text"

@@ -44,12 +44,13 @@ def refused(run: Run, here: Path) -> Callable[..., str]:
         assert result.exit_code == 2, result.output
         assert result.stdout == ""
         assert after == before
-        first, *hints = result.stderr.strip().splitlines()
-        assert first.startswith("Error: ")
-        assert first.endswith(".")
+        _talk, *told = result.stderr.strip().split("Error: ")
+        assert len(told) == 1
+        sentence, *hints = told[0].splitlines()
+        assert sentence.endswith(".")
         assert len(hints) <= 1
         assert "Traceback" not in result.stderr
-        return result.stderr.replace("\n", " ")
+        return " ".join([sentence, *hints])
 
     return refused_
 
