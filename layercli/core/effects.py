@@ -10,6 +10,7 @@ from layercli.core import composite
 from layercli.core.errors import LayercliError
 from layercli.core.layers import Layer, LayerStack, quantized_source
 from layercli.core.pixels import dequantize, quantize
+from layercli.core.trim import grow
 
 #: The group that holds the effect layers.
 EFFECTS_GROUP: tuple[str, ...] = ("effects",)
@@ -28,7 +29,7 @@ def effect_layers(
     composite_rgb C: (H, W, 3) in [0, 1], the opaque picture under the effects: the composite of layers that
     are quantised already, itself not rounded; harmonized_rgb H: the same shape, the picture wanted.
     Where H < C: shadows = H/C; where H > C: light = 1 - (1-H)/(1-C). Both layers hold 8-bit levels only and
-    are transparent where they change nothing; laid over C and rounded, they give the rounded H.
+    are transparent away from where they change something; laid over C and rounded, they give the rounded H.
     Raises LayercliError when the shapes differ.
     """
     if composite_rgb.shape != harmonized_rgb.shape or composite_rgb.ndim != 3 or composite_rgb.shape[2] != 3:
@@ -101,10 +102,11 @@ def _nearest(ratio: np.ndarray, base: np.ndarray, wanted: np.ndarray, where: np.
 
 
 def _layer(name: str, levels: np.ndarray, used: np.ndarray, blend: str, group: tuple[str, ...]) -> Layer:
-    """Levels (H, W, 3) as an effect layer, transparent where no channel is used."""
+    """Levels (H, W, 3) as an effect layer, transparent away from where a channel is used."""
     rgba = np.empty((*levels.shape[:2], 4), dtype=np.float32)
     rgba[..., :3] = dequantize(levels)
-    rgba[..., 3] = used.any(axis=-1)
+    # Two pixels around, so that layers of fine noise are not full of holes, which resample badly.
+    rgba[..., 3] = grow(grow(np.asarray(used.any(axis=-1))))
     return Layer(name=name, rgba=rgba, blend=blend, group=group)
 
 

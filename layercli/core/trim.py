@@ -10,6 +10,9 @@ from layercli.core.composite import Source
 from layercli.core.layers import Layer, opacity_level
 from layercli.core.pixels import quantize, quantize_planes
 
+#: Pixels of a ring that are coloured at once; their neighbours take 16 MB.
+_RING = 1 << 18
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trimmed:
@@ -93,29 +96,32 @@ def bleed(framed: np.ndarray, pixels: int) -> None:
     filled = known.reshape(-1)
     free = np.zeros_like(known)  # what may still be filled: never the frame
     free[inner] = ~known[inner]
-    ring = np.flatnonzero(_beside(known) & free) if pixels > 0 else np.empty(0, dtype=np.intp)
+    ring = np.flatnonzero(grow(known) & free) if pixels > 0 else np.empty(0, dtype=np.intp)
     free = free.reshape(-1)
     owner = np.empty(filled.shape, dtype=np.int32)  # written where a ring passes only
     around = np.array([dy * width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx])[:, None]
     for _ in range(pixels):
         if ring.size == 0:
             break
-        neighbours = ring + around
-        weights = filled[neighbours].view(np.uint8)
-        count = weights.sum(axis=0, dtype=np.uint16)
-        for plane in flat:
-            total = (plane[neighbours] * weights).sum(axis=0, dtype=np.uint16)
-            plane[ring] = (total + count // 2) // count
+        for start in range(0, ring.size, _RING):
+            part = ring[start : start + _RING]
+            neighbours = part + around
+            weights = filled[neighbours].view(np.uint8)
+            count = weights.sum(axis=0, dtype=np.uint16)
+            for plane in flat:
+                total = (plane[neighbours] * weights).sum(axis=0, dtype=np.uint16)
+                plane[part] = (total + count // 2) // count
         filled[ring] = True
         free[ring] = False
-        beyond = neighbours[free[neighbours]]
+        steps = [beyond[free[beyond]] for beyond in (ring + step for step in around.ravel())]
+        beyond = np.concatenate(steps)
         numbers = np.arange(beyond.size, dtype=np.int32)
         owner[beyond] = numbers
         ring = beyond[owner[beyond] == numbers]  # each pixel once
 
 
-def _beside(known: np.ndarray) -> np.ndarray:
-    """Where a pixel or one of its eight neighbours is known: (h, w) bool -> (h, w) bool."""
+def grow(known: np.ndarray) -> np.ndarray:
+    """Where a pixel or one of its eight neighbours is set: (h, w) bool -> (h, w) bool."""
     wide = known.copy()
     wide[:, 1:] |= known[:, :-1]
     wide[:, :-1] |= known[:, 1:]

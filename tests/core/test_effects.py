@@ -55,14 +55,24 @@ def test_every_pair_of_levels():
 
 
 @given(LEVELS, LEVELS)
-def test_effects_hold_8_bit_levels_and_are_clear_where_nothing_changes(c, h):
+def test_effects_hold_8_bit_levels_and_are_neutral_where_nothing_changes(c, h):
     shadows, light = effect_layers(dequantize(c), dequantize(h))
     assert (shadows.blend, light.blend) == ("multiply", "screen")
     assert shadows.group == light.group == EFFECTS_GROUP
     for layer in (shadows, light):
         np.testing.assert_array_equal(dequantize(quantize(layer.rgba)), layer.rgba)
-    np.testing.assert_array_equal(shadows.rgba[..., 3] > 0, (h < c).any(axis=-1))
-    np.testing.assert_array_equal(light.rgba[..., 3] > 0, (h > c).any(axis=-1))
+    for layer, used, neutral in ((shadows, (h < c).any(axis=-1), 1.0), (light, (h > c).any(axis=-1), 0.0)):
+        assert (layer.rgba[used, 3] == 1).all()
+        assert (layer.rgba[~used, :3] == neutral).all()
+
+
+def test_effects_are_clear_away_from_what_they_change():
+    c, h = np.full((2, 20, 20, 3), 0.5, dtype=np.float32)
+    h[4, 4] = 0.2
+    shadows, light = effect_layers(c, h)
+    assert not light.rgba[..., 3].any()
+    np.testing.assert_array_equal(np.argwhere(shadows.rgba[..., 3]).min(axis=0), (2, 2))
+    np.testing.assert_array_equal(np.argwhere(shadows.rgba[..., 3]).max(axis=0), (6, 6))
 
 
 def test_nothing_to_do_gives_clear_layers():

@@ -1,0 +1,189 @@
+"""The layers of a parsed PSD file as ours: what has no equal is approximated, and noted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from psd_tools import PSDImage
+from psd_tools.constants import BlendMode, ColorMode, Resource
+
+from layercli.core.layers import Layer, LayerStack, Offset, Size
+from layercli.core.pixels import dequantize, is_srgb_profile
+from layercli.formats._files import clean_name, unique_names
+
+_BLENDS = {
+    BlendMode.NORMAL: "normal",
+    BlendMode.MULTIPLY: "multiply",
+    BlendMode.SCREEN: "screen",
+    BlendMode.OVERLAY: "overlay",
+}
+_NO_PIXELS = "adjustment and fill layers"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Above:
+    """What the groups around a layer pass on to it."""
+
+    path: tuple[str, ...] = ()
+    visible: bool = True
+    opacity: float = 1.0
+    masks: tuple[Any, ...] = ()
+
+
+class TreeReader:
+    """Walks the tree of a file.
+
+    masked: the layers that have a mask channel, by the id of their tagged blocks; notes: what had to be left
+    out or approximated -> names of layers, filled while walking.
+    """
+
+    def __init__(self, *, image: PSDImage, masked: frozenset[int], notes: dict[str, list[str]]) -> None:
+        self.image = image
+        self.masked = masked
+        self.notes = notes
+        profile = image.image_resources.get_data(Resource.ICC_PROFILE)
+        #: Whether the stored numbers are sRGB already; other files are converted by Pillow, at 8 bits.
+        self.plain = image.color_mode == ColorMode.RGB and (not profile or is_srgb_profile(profile))
+
+    def note(self, what: str, name: str) -> None:
+        names = self.notes.setdefault(what, [])
+        if name not in names and len(names) < 5:
+            names.append(name)
+
+    def layers(self, group: Any, above: Above) -> Iterator[Layer]:
+        """The layers of a group, back to front, those of the groups in it included."""
+        children = list(group)
+        names = unique_names(clean_name(child.name, fallback="group") for child in children)
+        base: Layer | None = None
+        for child, name in zip(children, names, strict=True):
+            if child.is_group():
+                base = None
+                yield from self.layers(child, self.inside(child, name, above))
+            elif not child.has_pixels() and not self.empty(child):
+                self.note(f"{_NO_PIXELS} were left out", name)
+            else:
+                layer = self.layer(child, above)
+                if not child.clipping:
+                    base = layer
+                elif base is not None:
+                    self.note("clipping was turned into masks", name)
+                    layer = _clipped(layer, base)
+                yield layer
+
+    def inside(self, group: Any, name: str, above: Above) -> Above:
+        """What a group passes on to its layers."""
+        if group.blend_mode not in (BlendMode.PASS_THROUGH, BlendMode.NORMAL):
+            self.note("blend modes of groups were left out", name)
+        if group.opacity < 255 and len(group) > 1:
+            self.note("the opacity of groups was given to their layers", name)
+        return Above(
+            path=(*above.path, name),
+            visible=above.visible and group.visible,
+            opacity=above.opacity * group.opacity / 255.0,
+            masks=(*above.masks, *self.masks(group, name)),
+        )
+
+    def masks(self, child: Any, name: str) -> tuple[Any, ...]:
+        """The mask of a layer or group as a tuple of one, or of none; a mask block alone is no mask."""
+        mask = child.mask
+        usable = mask is not None and not mask.disabled and id(child.tagged_blocks) in self.masked
+        if child.has_vector_mask() and not (usable and mask.has_real()):
+            self.note("vector masks were left out", name)
+        return (mask,) if usable else ()
+
+    def empty(self, child: Any) -> bool:
+        """Whether this is a layer for pixels that happens to hold none, not an adjustment."""
+        return child.kind in ("pixel", "type", "smartobject") and (child.width <= 0 or child.height <= 0)
+
+    def layer(self, child: Any, above: Above) -> Layer:
+        name = clean_name(child.name)
+        if child.blend_mode not in _BLENDS:
+            self.note("blend modes became normal", name)
+        if child.has_effects():
+            self.note("layer effects were left out", name)
+        rgba = self.pixels(child)
+        offset = Offset(child.left, child.top)
+        mask = None
+        for each in (*above.masks, *self.masks(child, name)):
+            part = _mask_on(each, offset, rgba.shape[:2])
+            mask = part if mask is None else mask * part
+        return Layer(
+            name=name,
+            rgba=rgba,
+            offset=offset,
+            opacity=above.opacity * (child.opacity / 255.0) * (child.fill_opacity / 255.0),
+            blend=_BLENDS.get(child.blend_mode, "normal"),
+            visible=above.visible and child.visible,
+            mask=mask,
+            group=above.path,
+        )
+
+    def pixels(self, child: Any) -> np.ndarray:
+        """The pixels of a layer -> (H, W, 4) float32; one clear pixel for a layer without any."""
+        if child.width <= 0 or child.height <= 0 or not child.has_pixels():
+            return np.zeros((1, 1, 4), dtype=np.float32)
+        colour = child.numpy("color") if self.plain else _converted(child)
+        alpha = child.numpy("shape")
+        return _joined(colour, alpha)
+
+    def flat(self) -> Layer:
+        """The merged picture of a file without layers."""
+        colour = self.image.numpy("color") if self.plain else _converted(self.image)
+        alpha = self.image.numpy("shape") if self.plain else None
+        return Layer(name="background", rgba=_joined(colour, alpha))
+
+
+def _converted(source: Any) -> np.ndarray:
+    """A layer or document of any colour mode, through its profile -> (H, W, 3) float32 sRGB."""
+    picture = source.topil(apply_icc=True)
+    if picture is None:
+        raise ValueError("its colour mode cannot be read")
+    return dequantize(np.asarray(picture.convert("RGB")))
+
+
+def _joined(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """Colour (H, W, 3 or 1) and alpha (H, W, 1) of any range -> (H, W, 4) float32 in [0, 1]."""
+    rgba = np.ones((*colour.shape[:2], 4), dtype=np.float32)
+    rgba[..., :3] = colour[..., :3] if colour.shape[2] >= 3 else colour[..., :1]
+    if alpha is not None:
+        rgba[..., 3] = alpha[..., 0]
+    return np.clip(np.nan_to_num(rgba, copy=False, nan=0.0), 0.0, 1.0, out=rgba)
+
+
+def _mask_on(mask: Any, offset: Offset, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask as (H, W) float32 on a layer's pixels, its own colour where it does not reach."""
+    height, width = shape
+    result = np.full((height, width), mask.background_color / 255.0, dtype=np.float32)
+    picture = mask.topil() if mask.width > 0 and mask.height > 0 else None
+    if picture is None:
+        return result
+    values = dequantize(np.asarray(picture.convert("L")))
+    left, top = mask.left - offset.left, mask.top - offset.top
+    x0, x1 = max(0, left), min(width, left + values.shape[1])
+    y0, y1 = max(0, top), min(height, top + values.shape[0])
+    if x0 < x1 and y0 < y1:
+        result[y0:y1, x0:x1] = values[y0 - top : y1 - top, x0 - left : x1 - left]
+    density = mask.parameters.user_mask_density if mask.parameters is not None else None
+    if density is not None:  # how much of the mask counts
+        result = 1.0 - (1.0 - result) * np.float32(density / 255.0)
+    return result
+
+
+def _clipped(layer: Layer, base: Layer) -> Layer:
+    """A layer that shows on another only: that one's alpha becomes part of its mask."""
+    height, width = layer.rgba.shape[:2]
+    ground = LayerStack(
+        canvas=Size(width, height),
+        layers=(
+            dataclasses.replace(
+                base,
+                offset=Offset(base.offset.left - layer.offset.left, base.offset.top - layer.offset.top),
+            ),
+        ),
+    )
+    alpha = ground.placed(0)[..., 3]
+    mask = alpha if layer.mask is None else layer.mask * alpha
+    return dataclasses.replace(layer, mask=np.ascontiguousarray(mask), visible=layer.visible and base.visible)
