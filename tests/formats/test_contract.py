@@ -265,7 +265,7 @@ def test_damage_anywhere_is_refused_or_harmless(module, tmp_path):
     rng = np.random.default_rng(1)
     for file in files_of(path):
         whole = file.read_bytes()
-        for _ in range(max(4, 160 // len(files_of(path)))):
+        for _ in range(max(4, 100 // len(files_of(path)))):
             broken = bytearray(whole)
             # Heads hold what parsers trust, so half of the damage goes there.
             end = len(whole) if rng.random() < 0.5 else min(len(whole), 400)
