@@ -7,6 +7,7 @@ Source: LayerFusion (arXiv 2412.04460), section 3 and Algorithms 1 to 3. Shapes:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -86,29 +87,30 @@ def hard_mask(soft: Tensor, d: float = 10.0) -> Tensor:
     return torch.sigmoid(d * (soft - 0.5))
 
 
-def blend(
-    blended: Tensor, foregrounds: Sequence[Tensor], soft: Sequence[Tensor], hard: Sequence[Tensor]
-) -> tuple[Tensor, list[Tensor]]:
-    """Exchange attention outputs between the blended frame and k foregrounds, back to front.
+def blend_in(blended: Tensor, foregrounds: Sequence[Tensor], soft: Sequence[Tensor]) -> Tensor:
+    """Eq 1, once per foreground, back to front: a'_Bl = a_FG·soft + a_Bl(1-soft).
 
-    blended, each foreground: (..., N, D); each mask: (..., N, 1) -> (blended', foregrounds').
-    Eq 1, once per foreground: a'_Bl = a_FG·soft + a_Bl(1-soft), so that later foregrounds cover earlier ones.
-    Eq 2: a'_FG = a'_Bl·hard + a_FG(1-hard), where hard is weighed by what no later foreground covers.
-    For one foreground these are the paper's equations.
+    blended, each foreground: (..., D) on one grid; each mask: (..., 1) -> a'_Bl.
     """
     result = blended
     for a_fg, mask in zip(foregrounds, soft, strict=True):
         result = a_fg * mask + result * (1 - mask)
-    returned: list[Tensor] = []
-    seen = torch.ones_like(soft[-1]) if soft else torch.ones(1)
-    for a_fg, mask, edge in zip(reversed(foregrounds), reversed(soft), reversed(hard), strict=True):
-        returned.insert(0, feed_back(a_fg, result, edge * seen))
-        seen = seen * (1 - mask)
-    return result, returned
+    return result
+
+
+def visibility(soft: Sequence[Tensor]) -> list[Tensor]:
+    """What no later foreground covers: Π_{f>i} (1-soft_f) for every i; masks on one grid, back to front."""
+    seen = [torch.ones_like(mask) for mask in soft]
+    for index in reversed(range(len(soft) - 1)):
+        seen[index] = seen[index + 1] * (1 - soft[index + 1])
+    return seen
 
 
 def feed_back(foreground: Tensor, blended: Tensor, hard: Tensor) -> Tensor:
-    """Eq 2: a'_FG = a'_Bl·hard + a_FG(1-hard): (..., N, D) twice, hard (..., N, 1)."""
+    """Eq 2: a'_FG = a'_Bl·hard + a_FG(1-hard): (..., D) twice, hard (..., 1).
+
+    Among several foregrounds, `hard` is weighed by `visibility`: what covers an object is no part of it.
+    """
     return blended * hard + foreground * (1 - hard)
 
 
@@ -122,17 +124,23 @@ def resize_map(values: Tensor, grid: Grid, to: Grid) -> Tensor:
     return resized.reshape(values.shape[0], -1)
 
 
-def grid_of(positions: int, latent: Grid) -> Grid:
-    """The grid of an attention layer with so many positions in a UNet over latents of that grid.
+def level_of(positions: int, latent: Grid) -> int:
+    """How often the sides of the latents are halved, rounding up, in a layer with so many positions.
 
-    Every level halves the sides, rounding up. Raises ValueError when no level fits.
+    Raises ValueError when no level fits.
     """
-    rows, columns = latent
-    while rows * columns > positions and rows * columns > 1:
-        rows, columns = (rows + 1) // 2, (columns + 1) // 2
-    if rows * columns != positions:
+    level, grid = 0, latent
+    while grid[0] * grid[1] > max(positions, 1):
+        level += 1
+        grid = grid_at(latent, level)
+    if grid[0] * grid[1] != positions:
         raise ValueError(f"{positions} positions are no level of {latent[0]}x{latent[1]} latents")
-    return rows, columns
+    return level
+
+
+def grid_at(latent: Grid, level: int) -> Grid:
+    """The grid of a level: the sides of the latents halved so often, rounding up."""
+    return -(-latent[0] // 2**level), -(-latent[1] // 2**level)
 
 
 def place(frame: Tensor, rectangle: Rectangle, canvas: Grid) -> tuple[Tensor, Tensor]:
@@ -164,10 +172,11 @@ def lift(canvas: Tensor, rectangle: Rectangle, frame: Grid) -> Tensor:
     height, width = max(bottom - top, 1e-6), max(right - left, 1e-6)
     down = _overlaps(frame[0], rows, -top / height, (1 - top) / height)
     across = _overlaps(frame[1], columns, -left / width, (1 - left) / width)
-    down, across = (_complete(weights).to(canvas) for weights in (down, across))
+    down, across = _complete(down).to(canvas), _complete(across).to(canvas)
     return torch.einsum("iy,jx,byxd->bijd", down, across, canvas)
 
 
+@lru_cache(maxsize=1024)
 def _overlaps(cells: int, sources: int, start: float, end: float) -> Tensor:
     """Share of every cell of a unit axis covered by every source cell, the sources spanning [start, end].
 

@@ -77,6 +77,17 @@ def _cat(tensors: Sequence[Tensor | None]) -> Tensor | None:
     return torch.cat(given) if given else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Working:
+    """The size a model works at for a canvas.
+
+    made: by the network; used: the upper left part of it that is the picture, scaled to the canvas.
+    """
+
+    made: Size
+    used: Size
+
+
 class Model(ABC):
     """A text-to-layer diffusion model on one device.
 
@@ -110,6 +121,19 @@ class Model(ABC):
     @abstractmethod
     def latent_shape(self, size: Size) -> tuple[int, int, int]:
         """(C, h, w) of the latents of a picture; raises LayercliError when a side is no multiple."""
+
+    def working_size(self, canvas: Size) -> Working:
+        """The size to make a picture of the canvas at.
+
+        From half to 2.25 times the native area the canvas itself, padded to whole multiples; beyond that the
+        canvas' shape at the native area, because a network drawn far from its size repeats its objects.
+        """
+        native = self.native_size.width * self.native_size.height
+        share = canvas.width * canvas.height / native
+        scale = 1.0 if 0.5 <= share <= 2.25 else share**-0.5
+        used = Size(max(1, round(canvas.width * scale)), max(1, round(canvas.height * scale)))
+        width, height = (-(-side // self.multiple) * self.multiple for side in (used.width, used.height))
+        return Working(made=Size(width, height), used=used)
 
     @abstractmethod
     def encode_text(self, prompts: Sequence[str], kinds: Sequence[Kind], size: Size) -> Conditioning:

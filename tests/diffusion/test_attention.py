@@ -11,11 +11,12 @@ from torch.nn import functional as F
 
 from layercli.diffusion.attention import (
     WHOLE,
-    blend,
+    blend_in,
     content_prior,
     feed_back,
-    grid_of,
+    grid_at,
     hard_mask,
+    level_of,
     lift,
     minmax,
     place,
@@ -25,6 +26,7 @@ from layercli.diffusion.attention import (
     sparsity,
     sparsity_of,
     structure_prior,
+    visibility,
 )
 
 
@@ -86,37 +88,46 @@ def test_a_content_map_that_says_nothing_leaves_the_structure() -> None:
 def test_one_foreground_is_the_papers_pair_of_equations() -> None:
     a_bl, a_fg, soft = random(4, 6), random(4, 6, seed=1), torch.rand(4, 1)
     hard = hard_mask(soft)
-    blended, (returned,) = blend(a_bl, [a_fg], [soft], [hard])
+    blended = blend_in(a_bl, [a_fg], [soft])
     torch.testing.assert_close(blended, a_fg * soft + a_bl * (1 - soft))  # Eq 1
-    torch.testing.assert_close(returned, blended * hard + a_fg * (1 - hard))  # Eq 2
-    torch.testing.assert_close(returned, feed_back(a_fg, blended, hard))
+    torch.testing.assert_close(feed_back(a_fg, blended, hard), blended * hard + a_fg * (1 - hard))  # Eq 2
+    assert torch.equal(visibility([soft])[0], torch.ones(4, 1))
 
 
-def test_later_foregrounds_cover_earlier_ones_and_are_not_seen_in_them() -> None:
-    a_bl, back, front = torch.zeros(3, 1), torch.ones(3, 1), torch.full((3, 1), 2.0)
-    covers = torch.tensor([[0.0], [1.0], [1.0]])
-    both = torch.tensor([[1.0], [1.0], [0.0]])
-    blended, returned = blend(a_bl, [back, front], [both, covers], [torch.ones(3, 1)] * 2)
-    assert blended.flatten().tolist() == [1.0, 2.0, 2.0]
-    assert returned[0].flatten().tolist() == [1.0, 1.0, 1.0]
-    assert returned[1].flatten().tolist() == [1.0, 2.0, 2.0]
+def test_later_foregrounds_cover_earlier_ones() -> None:
+    back, front = torch.ones(3, 1), torch.full((3, 1), 2.0)
+    below, above = torch.tensor([[1.0], [1.0], [0.0]]), torch.tensor([[0.0], [1.0], [1.0]])
+    assert blend_in(torch.zeros(3, 1), [back, front], [below, above]).flatten().tolist() == [1.0, 2.0, 2.0]
+    seen = visibility([below, above])
+    assert seen[0].flatten().tolist() == [1.0, 0.0, 0.0]
+    assert seen[1].flatten().tolist() == [1.0, 1.0, 1.0]
+
+
+@given(st.integers(1, 4))
+def test_blending_in_is_over_with_visible_weights(count: int) -> None:
+    """Eq 1 in turn is Σ a_i soft_i Π_{f>i}(1-soft_f) + a_Bl Π(1-soft): "over" on attention outputs."""
+    a_bl, layers = random(5, 3), [random(5, 3, seed=i + 1) for i in range(count)]
+    soft = [torch.sigmoid(random(5, 1, seed=9 + i)) for i in range(count)]
+    seen = visibility(soft)
+    expected = sum(a * m * v for a, m, v in zip(layers, soft, seen, strict=True))
+    expected = expected + a_bl * seen[0] * (1 - soft[0])
+    torch.testing.assert_close(blend_in(a_bl, layers, soft), expected)
 
 
 @given(st.integers(0, 5))
 def test_empty_masks_change_nothing(count: int) -> None:
     a_bl, layers = random(4, 3), [random(4, 3, seed=i + 1) for i in range(count)]
     nothing = [torch.zeros(4, 1)] * count
-    blended, returned = blend(a_bl, layers, nothing, nothing)
-    assert torch.equal(blended, a_bl)
-    assert all(torch.equal(a, b) for a, b in zip(returned, layers, strict=True))
+    assert torch.equal(blend_in(a_bl, layers, nothing), a_bl)
+    assert all(torch.equal(feed_back(a, a_bl, torch.zeros(4, 1)), a) for a in layers)
 
 
-def test_the_grid_of_a_layer_is_found_from_its_length() -> None:
-    assert grid_of(256, (16, 16)) == (16, 16)
-    assert grid_of(24, (12, 8)) == (6, 4)
-    assert grid_of(15, (17, 9)) == (5, 3)
+def test_the_level_of_a_layer_is_found_from_its_length() -> None:
+    assert level_of(256, (16, 16)) == 0
+    assert level_of(24, (12, 8)) == 1 and grid_at((12, 8), 1) == (6, 4)
+    assert level_of(15, (17, 9)) == 2 and grid_at((17, 9), 2) == (5, 3)
     with pytest.raises(ValueError, match="7 positions"):
-        grid_of(7, (16, 16))
+        level_of(7, (16, 16))
 
 
 def test_resizing_to_the_same_grid_is_the_identity_and_keeps_means() -> None:

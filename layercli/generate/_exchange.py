@@ -1,0 +1,253 @@
+"""LayerFusion's exchange between frames, as an attention edit: priors, masks, blended outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from layercli.diffusion import attention as maps
+from layercli.diffusion.attention import Grid, Rectangle
+from layercli.models.hooks import AttentionCall, AttentionLayer, last_self_attention
+
+Prior = Literal["both", "structure", "content"]
+Part = Literal["all", "foregrounds", "scene"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Which pieces of LayerFusion run; each can be left out.
+
+    d: boundary coefficient; prior: what masks are made of; blend: Eq 1; feedback: Eq 2; share: background and
+    blended frame attend to each other; shield: the background does not look at what foregrounds cover in the
+    blended frame; window: the times (low, high) at which frames meet.
+    """
+
+    d: float = 10.0
+    prior: Prior = "both"
+    blend: bool = True
+    feedback: bool = True
+    share: bool = True
+    shield: bool = True
+    window: tuple[int, int] = (0, 1000)
+
+
+@dataclass(kw_only=True, eq=False)
+class _Maps:
+    """What was read from the foregrounds in one call: (k, N) per map."""
+
+    structure: Tensor | None = None
+    content: dict[int, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Masks:
+    """Masks of one transformer block, one per foreground, with a last axis of one.
+
+    soft, hard: (h, w, 1) on the frame's grid; placed, seen (what no later foreground covers): on the scene's.
+    """
+
+    soft: list[Tensor]
+    hard: list[Tensor]
+    placed: list[Tensor]
+    seen: list[Tensor]
+
+
+class Exchange:
+    """The attention edit of one sampling run over k foregrounds, a background and a blended frame.
+
+    A call's batch is [foregrounds, background, blended], or one of these two parts where they differ in
+    shape or network, and all that once more for guidance, the unconditional half first. The maps of one
+    step make the masks of the next, so that no step costs a second network call; a call with recording=True
+    before each step gives the paper's order instead. In parts, foregrounds run first, and Eq 2 gives them
+    the blended outputs of the step before.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        rectangles: Sequence[Rectangle],
+        summary: Tensor,
+        frame: Grid,
+        scene: Grid,
+        layers: tuple[AttentionLayer, ...],
+        guided: bool,
+    ) -> None:
+        """rectangles: where each foreground's frame lies on the canvas; summary: (k, L) the text tokens that
+        stand for each foreground; frame, scene: grids of the latents; guided: batches come in two halves.
+        """
+        self.rules = rules
+        self.rectangles = rectangles
+        self.summary = summary
+        self.frame, self.scene = frame, scene
+        self.guided = guided
+        self._last = last_self_attention(layers)
+        self._part: Part = "all"
+        self._recording = False
+        self._active = False
+        self._fresh, self._known = _Maps(), _Maps()
+        self._masks: dict[int, _Masks | None] = {}
+        self._sent: dict[int, Tensor] = {}
+        self._blended: dict[int, Tensor] = {}
+        self._hints: list[Tensor] = []
+
+    def begin(self, t: int, part: Part = "all", *, recording: bool = False) -> None:
+        """Tell the edit which call comes: its time, its frames, and whether it only reads maps."""
+        self._part, self._recording = part, recording
+        low, high = self.rules.window
+        self._active = low <= t <= high and not recording
+        if part != "scene":  # a new step: what the last call read makes its masks
+            self._known, self._fresh = self._fresh, _Maps()
+            self._masks.clear()
+            self._note_hint()
+
+    def alpha_hint(self) -> Tensor | None:
+        """The mean of the finest soft masks over the later half of the steps, (k, h, w); None before any.
+
+        Where attention saw each object: what a family without alpha has to find transparency from.
+        """
+        self._known = self._fresh
+        self._note_hint()
+        late = self._hints[len(self._hints) // 2 :]
+        return torch.stack(late).mean(dim=0) if late else None
+
+    def __call__(self, call: AttentionCall) -> Tensor:
+        """The edit: what an attention layer returns for a batch of frames."""
+        query, key, value = call.heads()
+        halves = 2 if self.guided and not self._recording else 1
+        if self._part != "scene":
+            self._read(call, query, key, halves)
+        masks = self._masks_at(call.layer.block, query.shape[2]) if self._active else None
+        sharing = self._active and self.rules.share and not call.layer.cross and self._part != "foregrounds"
+        if sharing and (masks is not None or not self.rules.shield):
+            mixed = self._shared(call, (query, key, value), halves, masks)
+        else:
+            mixed = call.attend(query, key, value, call.bias())
+        output = call.project(mixed)
+        if self._part == "foregrounds" and self.rules.blend:
+            self._sent[call.layer.index] = output.clone()
+        if masks is None or not self.rules.blend:
+            return output
+        return self._meet(output, masks, call.layer.index, halves)
+
+    def _read(self, call: AttentionCall, query: Tensor, key: Tensor, halves: int) -> None:
+        """Keep the foregrounds' maps of the conditional half (section 3.2)."""
+        first = query.shape[0] // halves * (halves - 1)
+        rows = slice(first, first + len(self.rectangles))
+        if call.layer.cross and self.rules.prior != "structure":
+            bias = call.bias()
+            read = maps.probabilities(query[rows], key[rows], None if bias is None else bias[rows])
+            self._fresh.content[call.layer.block] = maps.content_prior(read, self.summary)
+        if call.layer == self._last and self.rules.prior != "content":
+            self._fresh.structure = maps.structure_prior(maps.sparsity_of(query[rows], key[rows]))
+
+    def _soft(self, block: int, grid: Grid) -> Tensor | None:
+        """mask_soft of a block on a grid, (k, h, w, 1); None as long as a prior it needs is not known."""
+        structure, content = self._known.structure, self._known.content.get(block)
+        missing = {"both": structure is None or content is None, "structure": structure is None}
+        if missing.get(self.rules.prior, content is None):
+            return None
+        if structure is not None:
+            level = maps.level_of(structure.shape[1], self.frame)
+            structure = maps.resize_map(structure, maps.grid_at(self.frame, level), grid)
+        return maps.soft_mask(structure, content).unflatten(1, grid)[..., None]
+
+    def _masks_at(self, block: int, positions: int) -> _Masks | None:
+        """The masks of a block at the level of a call with so many positions."""
+        if block in self._masks:
+            return self._masks[block]
+        level = maps.level_of(positions, self.scene if self._part == "scene" else self.frame)
+        flat = self._soft(block, maps.grid_at(self.frame, level))
+        if flat is None:
+            return None
+        soft = list(flat)
+        placed = []
+        for mask, rectangle in zip(soft, self.rectangles, strict=True):
+            features, coverage = maps.place(mask[None], rectangle, maps.grid_at(self.scene, level))
+            placed.append(features[0] * coverage)
+        hard = [maps.hard_mask(mask, self.rules.d) for mask in soft]
+        self._masks[block] = _Masks(soft=soft, hard=hard, placed=placed, seen=maps.visibility(placed))
+        return self._masks[block]
+
+    def _shared(
+        self,
+        call: AttentionCall,
+        heads: tuple[Tensor, Tensor, Tensor],
+        halves: int,
+        masks: _Masks | None,
+    ) -> Tensor:
+        """Self-attention in which background and blended frame attend to both (Algorithm 3), others alone."""
+        query, key, value = (tensor.unflatten(0, (halves, -1)) for tensor in heads)
+        alone = query.shape[1] - 2
+        # (halves, 2, H, N, d) -> both frames' tokens side by side, once for each of the two
+        keys, values = (
+            tensor[:, alone:].transpose(1, 2).flatten(2, 3)[:, None].expand(-1, 2, -1, -1, -1).flatten(0, 1)
+            for tensor in (key, value)
+        )
+        bias = self._shield(masks, halves, query) if self.rules.shield and masks is not None else None
+        pair = call.attend(query[:, alone:].flatten(0, 1), keys, values, bias).unflatten(0, (halves, 2))
+        if alone == 0:
+            return pair.flatten(0, 1)
+        apart = call.attend(*(tensor[:, :alone].flatten(0, 1) for tensor in (query, key, value)))
+        return torch.cat([apart.unflatten(0, (halves, alone)), pair], dim=1).flatten(0, 1)
+
+    def _shield(self, masks: _Masks, halves: int, like: Tensor) -> Tensor:
+        """Logit bias (2·halves, 1, 1, 2N): to the background, the covered part of the blended frame fades.
+
+        log(1-m) multiplies an attention weight by what is left uncovered, so that no object is copied into
+        the background (the residue of DreamLayer's supplement, Fig 4).
+        """
+        covered = 1 - masks.seen[0] * (1 - masks.placed[0])
+        fade = torch.log1p(-covered.flatten().clamp(0, 1 - 1e-4))
+        bias = torch.zeros(2, 2, len(fade), dtype=torch.float32, device=like.device)
+        bias[0, 1] = fade  # row: who looks, background first; column: at whom
+        return bias.flatten(1)[:, None, None].repeat(halves, 1, 1, 1).to(like.dtype)
+
+    def _meet(self, output: Tensor, masks: _Masks, layer: int, halves: int) -> Tensor:
+        """Eq 1 and Eq 2 on the outputs of one layer, in place: (B, N, D)."""
+        count, apart = len(self.rectangles), self._part != "all"
+        frames = output.unflatten(0, (halves, -1))
+        if self._part == "foregrounds":
+            blended = self._blended.get(layer)
+        else:
+            sent = self._sent[layer].unflatten(0, (halves, count)) if apart else frames[:, :count]
+            grid = _grid(masks.placed[0])
+            placed = [
+                maps.place(sent[:, i].unflatten(1, _grid(masks.soft[i])), rectangle, grid)[0]
+                for i, rectangle in enumerate(self.rectangles)
+            ]
+            weights = [mask.to(output.dtype) for mask in masks.placed]
+            blended = maps.blend_in(frames[:, -1].unflatten(1, grid), placed, weights)  # Eq 1
+            self._blended[layer] = blended
+        if blended is None:
+            return output
+        if self._part != "scene" and self.rules.feedback:
+            for i, rectangle in enumerate(self.rectangles):
+                grid = _grid(masks.soft[i])
+                hard = masks.hard[i] * maps.lift(masks.seen[i][None], rectangle, grid)[0]
+                back = maps.lift(blended, rectangle, grid)
+                own = frames[:, i].unflatten(1, grid)
+                frames[:, i] = maps.feed_back(own, back, hard.to(output.dtype)).flatten(1, 2)  # Eq 2
+        if self._part != "foregrounds":
+            frames[:, -1] = blended.flatten(1, 2)
+        return output
+
+    def _note_hint(self) -> None:
+        known = dict(self._known.content)
+        if not known and self._known.structure is not None:
+            known[self._last.block] = self._known.structure
+        if not known:
+            return
+        finest = max(known, key=lambda block: known[block].shape[1])  # the first of the finest blocks
+        grid = maps.grid_at(self.frame, maps.level_of(known[finest].shape[1], self.frame))
+        soft = self._soft(finest, grid)
+        if soft is not None:
+            self._hints.append(soft[..., 0])
+
+
+def _grid(mask: Tensor) -> Grid:
+    return mask.shape[0], mask.shape[1]
