@@ -37,24 +37,25 @@ class Estimate:
 def estimate(model: Model, request: GenerateRequest, count: int) -> Estimate:
     """Run the network twice at the real size and multiply: about a thirtieth of one picture's time.
 
-    The first call sets up what later ones reuse, so only the second is counted.
+    The first call sets up what later ones reuse, so only the second is counted. Harmonising denoises one
+    frame further, which this leaves out, as it does decoding and writing: it is an estimate.
     """
     import torch
 
+    size = model.working_size(request.size).made
     prompts = [*request.foregrounds, request.background, request.global_prompt]
     kinds = ["foreground"] * len(request.foregrounds) + ["background", "global"]
     guided = 1 if request.guidance == 1 else 2
     with torch.inference_mode():
-        frames = model.encode_text(prompts * guided, kinds * guided, request.size)  # type: ignore[arg-type]
+        frames = model.encode_text(prompts * guided, kinds * guided, size)  # type: ignore[arg-type]
         denoise = model.denoiser(frames)
-        x = torch.zeros((len(frames), *model.latent_shape(request.size)), device=model.device)
+        x = torch.zeros((len(frames), *model.latent_shape(size)), device=model.device)
         t = torch.full((len(frames),), 500, device=model.device)
         for _ in range(2):
             began = time.perf_counter()
             denoise(x, t).sum().item()  # asking for a number waits for the device
             seconds = time.perf_counter() - began
-    passes = 2 if request.harmonize == "irh" else 1
-    one = seconds * request.steps * passes
+    one = seconds * request.steps
     used, free = memory(model)
     return Estimate(one=one, all=one * count, used=used, free=free)
 
