@@ -31,6 +31,7 @@ class Options(LoopOptions):
 
     shares: how often a foreground, a background and a global frame are drawn.
     autoencoder: its folder, to draw a sheet of samples at every checkpoint; none when empty.
+    time_power: t is drawn as 1000 u^power: below 1, more of the times at which shapes are decided.
     snr_gamma: min-SNR weighting of the v-prediction loss; 0 leaves it unweighted.
     """
 
@@ -47,6 +48,7 @@ class Options(LoopOptions):
     common_share: float = 0.6
     shares: tuple[float, ...] = (0.64, 0.16, 0.2)
     snr_gamma: float = 0.0
+    time_power: float = 0.75
 
 
 class LatentFrames:
@@ -118,7 +120,9 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
         # Stratified times: one from each B-th part of the schedule, a steadier loss for the same cost.
         part = torch.rand(len(clean), generator=generator)
         times = (
-            ((torch.arange(len(clean)) + part) / len(clean) * len(signal)).long().clamp_max(len(signal) - 1)
+            (((torch.arange(len(clean)) + part) / len(clean)) ** options.time_power * len(signal))
+            .long()
+            .clamp_max(len(signal) - 1)
         )
         alpha = signal[times, None, None, None]
         noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise  # DDPM, Eq 4
