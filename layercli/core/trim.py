@@ -52,7 +52,9 @@ def trim(layer: Layer, bleed_pixels: int = 4) -> Trimmed:
     planes = quantize_planes(layer.rgba)
     box = visible_box(planes[3], bleed_pixels)
     # A frame of one pixel for the bleeding; the copy also lets go of the whole picture.
-    framed = np.pad(planes[(slice(None), *box)], ((0, 0), (1, 1), (1, 1)))
+    seen = planes[(slice(None), *box)]
+    framed = np.zeros((4, seen.shape[1] + 2, seen.shape[2] + 2), dtype=np.uint8)
+    framed[:, 1:-1, 1:-1] = seen
     bleed(framed, bleed_pixels)
     planes = framed[:, 1:-1, 1:-1]
     return Trimmed(

@@ -20,6 +20,8 @@ def pack(plane: np.ndarray) -> tuple[np.ndarray, list[bytes]]:
     Bands of noise, as photographs have, are stored as literals by numpy; all else goes through the C codec of
     psd-tools. Both are PackBits as TIFF 6.0, section 9, defines it.
     """
+    if plane.strides[1] != 1:
+        plane = np.ascontiguousarray(plane)  # the codec reads rows as they lie in memory
     height = len(plane)
     lengths = np.empty(height, dtype=np.int64)
     if plane.min() == plane.max():  # the alpha of every background

@@ -15,14 +15,13 @@ from psd_tools.constants import ChannelID, Resource, Tag
 from psd_tools.psd.document import PSD
 from psd_tools.psd.layer_and_mask import LayerRecord
 
-from layercli.core.errors import LayercliError
 from layercli.core.layers import LayerStack, Size
 from layercli.formats._files import unique_names
 from layercli.formats._psd_tree import Above, TreeReader
+from layercli.formats._reading import check_pixels, reading
 from layercli.formats._xmp import read_packet
 
-#: The most pixels that the canvas and all layers together may have: 8 GiB of floats.
-MOST_PIXELS = 1 << 29
+#: What one picture may take while psd-tools decodes it.
 _MOST_BYTES = 1 << 33
 
 
@@ -31,35 +30,17 @@ def read(path: Path) -> LayerStack:
 
     What a stack cannot hold (layer effects, adjustment layers, other blend modes, clipping, opacity of
     groups) is approximated or left out, and one warning says so.
-    Raises LayercliError for a file that is missing, damaged, not a PSD, or larger than MOST_PIXELS.
+    Raises LayercliError for a file that is missing, damaged, not a PSD, or larger than memory should hold.
     """
     path = Path(path)
-    hint = "Export the file again, or check that it was copied whole."
     notes: dict[str, list[str]] = {}
-    try:
-        with _strict():
-            image, masked = _open(path)
-            stack = _stack(image, masked, notes)
-    except LayercliError:
-        raise
-    except FileNotFoundError:
-        raise LayercliError(f'There is no file "{path}".', "Check the path and try again.") from None
-    except IsADirectoryError:
-        raise LayercliError(f'"{path}" is a folder, not a PSD.', "Name one file in it.") from None
-    except PermissionError:
-        raise LayercliError(f'"{path}" may not be read.', "Check the file's permissions.") from None
-    except MemoryError:
-        raise LayercliError(f'"{path}" does not fit into memory.', "Make it smaller first.") from None
-    except Exception as error:  # a damaged file can make a parser raise anything
-        raise LayercliError(f'"{path}" is damaged or not a PSD: {_reason(error)}.', hint) from error
+    with reading(path, "a PSD"), _strict():
+        image, masked = _open(path)
+        stack = _stack(image, masked, notes)
     if notes:
         said = "; ".join(f"{what} ({', '.join(names)})" for what, names in notes.items())
         warnings.warn(f'"{path}" holds what a stack cannot: {said}.', stacklevel=2)
     return stack
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).strip().rstrip(".") or type(error).__name__).splitlines()[0][:200]
 
 
 @contextlib.contextmanager
@@ -91,14 +72,9 @@ def _open(path: Path) -> tuple[PSDImage, frozenset[int]]:
         psd = PSD.read(file, parse_limits=limits)
     image = PSDImage(psd)
     image.max_alloc_bytes = _MOST_BYTES
-    boxes = [(image.width, image.height)]
-    boxes.extend((layer.width, layer.height) for layer in image.descendants() if not layer.is_group())
-    pixels = sum(max(0, width) * max(0, height) for width, height in boxes)
-    if pixels > MOST_PIXELS:
-        raise LayercliError(
-            f'"{path}" has {pixels:,} pixels in its layers; {MOST_PIXELS:,} is the most.',
-            "Make it smaller, or merge layers, first.",
-        )
+    layers = [(layer.width, layer.height) for layer in image.descendants() if not layer.is_group()]
+    shown = [size for size in layers if min(size) > 0]  # Photoshop's empty layers have no size
+    check_pixels(path, "a PSD", [(image.width, image.height), *shown])
     masks = (ChannelID.USER_LAYER_MASK, ChannelID.REAL_USER_LAYER_MASK)
     return image, frozenset(
         id(record.tagged_blocks)
