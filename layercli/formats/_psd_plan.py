@@ -174,7 +174,7 @@ def _thumbnail(merged: np.ndarray) -> bytes:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = Image.merge("RGB", bands).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
     jpeg = io.BytesIO()
-    small.save(jpeg, "JPEG", quality=85)
+    small.save(jpeg, "JPEG", quality=85, subsampling=0)
     data = jpeg.getvalue()
     row = (size[0] * 24 + 31) // 32 * 4
     head = struct.pack(">6I2H", 1, *size, row, row * size[1], len(data), 24, 1)

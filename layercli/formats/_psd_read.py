@@ -11,13 +11,12 @@ from pathlib import Path
 
 from psd_tools import ParseLimits, PSDImage
 from psd_tools.compression import PSDDecompressionWarning
-from psd_tools.constants import ChannelID, Resource, Tag
+from psd_tools.constants import Resource, Tag
 from psd_tools.psd.document import PSD
-from psd_tools.psd.layer_and_mask import LayerRecord
 
 from layercli.core.layers import LayerStack, Size
 from layercli.formats._files import unique_names
-from layercli.formats._psd_tree import Above, TreeReader
+from layercli.formats._psd_tree import Above, Stored, TreeReader
 from layercli.formats._reading import check_pixels, reading
 from layercli.formats._xmp import read_packet
 
@@ -35,8 +34,8 @@ def read(path: Path) -> LayerStack:
     path = Path(path)
     notes: dict[str, list[str]] = {}
     with reading(path, "a PSD"), _strict():
-        image, masked = _open(path)
-        stack = _stack(image, masked, notes)
+        image, records = _open(path)
+        stack = _stack(image, records, notes)
     if notes:
         said = "; ".join(f"{what} ({', '.join(names)})" for what, names in notes.items())
         warnings.warn(f'"{path}" holds what a stack cannot: {said}.', stacklevel=2)
@@ -61,8 +60,8 @@ def _strict() -> Iterator[None]:
         logger.propagate = propagate
 
 
-def _open(path: Path) -> tuple[PSDImage, frozenset[int]]:
-    """Parse a file within limits; says also which layers, by their tagged blocks' id, have a mask channel."""
+def _open(path: Path) -> tuple[PSDImage, dict[int, Stored]]:
+    """Parse a file within limits; returns its tree and, by the id of their tagged blocks, its records."""
     size = path.stat().st_size
     # A part may be read several times while it is parsed, but no honest file makes a parser read much more.
     limits = ParseLimits(
@@ -75,27 +74,22 @@ def _open(path: Path) -> tuple[PSDImage, frozenset[int]]:
     layers = [(layer.width, layer.height) for layer in image.descendants() if not layer.is_group()]
     shown = [size for size in layers if min(size) > 0]  # Photoshop's empty layers have no size
     check_pixels(path, "a PSD", [(image.width, image.height), *shown])
-    masks = (ChannelID.USER_LAYER_MASK, ChannelID.REAL_USER_LAYER_MASK)
-    return image, frozenset(
-        id(record.tagged_blocks)
-        for record in _layer_records(psd)
-        if any(channel.id in masks for channel in record.channel_info)
-    )
+    return image, {id(record.tagged_blocks): (record, channels) for record, channels in _records(psd)}
 
 
-def _layer_records(psd: PSD) -> Iterator[LayerRecord]:
+def _records(psd: PSD) -> Iterator[Stored]:
     """The records of a file; 16- and 32-bit files keep them in a block of their own."""
     section = psd.layer_and_mask_information
     blocks = section.tagged_blocks
     deep = [blocks.get_data(key) for key in (Tag.LAYER_16, Tag.LAYER_32)] if blocks is not None else []
     for info in (*deep, section.layer_info):
         if info is not None:
-            yield from info.layer_records
+            yield from zip(info.layer_records, info.channel_image_data, strict=False)
 
 
-def _stack(image: PSDImage, masked: frozenset[int], notes: dict[str, list[str]]) -> LayerStack:
+def _stack(image: PSDImage, records: dict[int, Stored], notes: dict[str, list[str]]) -> LayerStack:
     receipt, prompts = read_packet(image.image_resources.get_data(Resource.XMP_METADATA) or b"")
-    reader = TreeReader(image=image, masked=masked, notes=notes)
+    reader = TreeReader(image=image, records=records, notes=notes)
     layers = list(reader.layers(image, Above()))
     if not layers and not len(image):
         layers = [reader.flat()]

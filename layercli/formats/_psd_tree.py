@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 from psd_tools import PSDImage
-from psd_tools.constants import BlendMode, ColorMode, Resource
+from psd_tools.constants import BlendMode, ChannelID, ColorMode, Resource
 
 from layercli.core.layers import Layer, LayerStack, Offset, Size
 from layercli.core.pixels import dequantize, is_srgb_profile
 from layercli.formats._files import clean_name, unique_names
+from layercli.formats._reading import check_pixels
 
 _BLENDS = {
     BlendMode.NORMAL: "normal",
@@ -23,6 +24,21 @@ _BLENDS = {
 _NO_PIXELS = "adjustment and fill layers"
 
 
+#: A layer's record and its channels, as psd-tools parses them.
+Stored = tuple[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Mask:
+    """A mask as it is stored: pixels (h, w) float32 at left, top; `outside` elsewhere; density: its share."""
+
+    pixels: np.ndarray | None
+    left: int
+    top: int
+    outside: float
+    density: float
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Above:
     """What the groups around a layer pass on to it."""
@@ -30,23 +46,27 @@ class Above:
     path: tuple[str, ...] = ()
     visible: bool = True
     opacity: float = 1.0
-    masks: tuple[Any, ...] = ()
+    masks: tuple[Mask, ...] = ()
 
 
 class TreeReader:
     """Walks the tree of a file.
 
-    masked: the layers that have a mask channel, by the id of their tagged blocks; notes: what had to be left
-    out or approximated -> names of layers, filled while walking.
+    records: what is stored of each layer, by the id of its tagged blocks; notes: what had to be left out or
+    approximated -> names of layers, filled while walking.
     """
 
-    def __init__(self, *, image: PSDImage, masked: frozenset[int], notes: dict[str, list[str]]) -> None:
+    def __init__(self, *, image: PSDImage, records: dict[int, Stored], notes: dict[str, list[str]]) -> None:
         self.image = image
-        self.masked = masked
+        self.records = records
         self.notes = notes
         profile = image.image_resources.get_data(Resource.ICC_PROFILE)
         #: Whether the stored numbers are sRGB already; other files are converted by Pillow, at 8 bits.
-        self.plain = image.color_mode == ColorMode.RGB and (not profile or is_srgb_profile(profile))
+        self.plain = (
+            image.color_mode == ColorMode.RGB
+            and image.depth in (8, 16)
+            and (not profile or is_srgb_profile(profile))
+        )
 
     def note(self, what: str, name: str) -> None:
         names = self.notes.setdefault(what, [])
@@ -86,13 +106,44 @@ class TreeReader:
             masks=(*above.masks, *self.masks(group, name)),
         )
 
-    def masks(self, child: Any, name: str) -> tuple[Any, ...]:
+    def plane(self, child: Any, number: int, width: int, height: int) -> np.ndarray | None:
+        """One channel of a layer -> (height, width) float32 in [0, 1]; None where there is none."""
+        record, channels = self.records[id(child.tagged_blocks)]
+        for info, channel in zip(record.channel_info, channels, strict=False):
+            if info.id == number:
+                depth = self.image.depth
+                data = channel.get_data(width, height, depth, self.image.version)
+                values = np.frombuffer(data, dtype={8: ">u1", 16: ">u2", 32: ">f4"}[depth])
+                scale = np.float32({8: 255, 16: 65535, 32: 1}[depth])
+                return np.divide(values.reshape(height, width), scale, dtype=np.float32)
+        return None
+
+    def masks(self, child: Any, name: str) -> tuple[Mask, ...]:
         """The mask of a layer or group as a tuple of one, or of none; a mask block alone is no mask."""
+        record, _ = self.records[id(child.tagged_blocks)]
+        stored = {info.id for info in record.channel_info}
         mask = child.mask
-        usable = mask is not None and not mask.disabled and id(child.tagged_blocks) in self.masked
-        if child.has_vector_mask() and not (usable and mask.has_real()):
+        real = mask is not None and mask.has_real()
+        number = ChannelID.REAL_USER_LAYER_MASK if real else ChannelID.USER_LAYER_MASK
+        usable = mask is not None and not mask.disabled and number in stored
+        if child.has_vector_mask() and not (usable and real):
             self.note("vector masks were left out", name)
-        return (mask,) if usable else ()
+        if not usable:
+            return ()
+        pixels = None
+        if mask.width > 0 and mask.height > 0:
+            check_pixels(name, "a mask", [(mask.width, mask.height)])
+            pixels = self.plane(child, number, mask.width, mask.height)
+        density = mask.parameters.user_mask_density if mask.parameters is not None else None
+        return (
+            Mask(
+                pixels=pixels,
+                left=mask.left,
+                top=mask.top,
+                outside=mask.background_color / 255.0,
+                density=1.0 if density is None else density / 255.0,
+            ),
+        )
 
     def empty(self, child: Any) -> bool:
         """Whether this is a layer for pixels that happens to hold none, not an adjustment."""
@@ -125,15 +176,19 @@ class TreeReader:
         """The pixels of a layer -> (H, W, 4) float32; one clear pixel for a layer without any."""
         if child.width <= 0 or child.height <= 0 or not child.has_pixels():
             return np.zeros((1, 1, 4), dtype=np.float32)
-        colour = child.numpy("color") if self.plain else _converted(child)
-        alpha = child.numpy("shape")
-        return _joined(colour, alpha)
+        alpha = self.plane(child, ChannelID.TRANSPARENCY_MASK, child.width, child.height)
+        if not self.plain:
+            return _joined(_converted(child), alpha)
+        planes = [self.plane(child, number, child.width, child.height) for number in range(3)]
+        if any(plane is None for plane in planes):
+            raise ValueError(f'layer "{child.name}" lacks a colour')
+        return _joined(np.stack(planes, axis=-1), alpha)  # type: ignore[arg-type]
 
     def flat(self) -> Layer:
         """The merged picture of a file without layers."""
         colour = self.image.numpy("color") if self.plain else _converted(self.image)
         alpha = self.image.numpy("shape") if self.plain else None
-        return Layer(name="background", rgba=_joined(colour, alpha))
+        return Layer(name="background", rgba=_joined(colour, None if alpha is None else alpha[..., 0]))
 
 
 def _converted(source: Any) -> np.ndarray:
@@ -145,31 +200,26 @@ def _converted(source: Any) -> np.ndarray:
 
 
 def _joined(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """Colour (H, W, 3 or 1) and alpha (H, W, 1) of any range -> (H, W, 4) float32 in [0, 1]."""
+    """Colour (H, W, 3 or 1) and alpha (H, W) of any range -> (H, W, 4) float32 in [0, 1]."""
     rgba = np.ones((*colour.shape[:2], 4), dtype=np.float32)
     rgba[..., :3] = colour[..., :3] if colour.shape[2] >= 3 else colour[..., :1]
     if alpha is not None:
-        rgba[..., 3] = alpha[..., 0]
+        rgba[..., 3] = alpha
     return np.clip(np.nan_to_num(rgba, copy=False, nan=0.0), 0.0, 1.0, out=rgba)
 
 
-def _mask_on(mask: Any, offset: Offset, shape: tuple[int, ...]) -> np.ndarray:
+def _mask_on(mask: Mask, offset: Offset, shape: tuple[int, ...]) -> np.ndarray:
     """A mask as (H, W) float32 on a layer's pixels, its own colour where it does not reach."""
     height, width = shape
-    result = np.full((height, width), mask.background_color / 255.0, dtype=np.float32)
-    picture = mask.topil() if mask.width > 0 and mask.height > 0 else None
-    if picture is None:
-        return result
-    values = dequantize(np.asarray(picture.convert("L")))
-    left, top = mask.left - offset.left, mask.top - offset.top
-    x0, x1 = max(0, left), min(width, left + values.shape[1])
-    y0, y1 = max(0, top), min(height, top + values.shape[0])
-    if x0 < x1 and y0 < y1:
-        result[y0:y1, x0:x1] = values[y0 - top : y1 - top, x0 - left : x1 - left]
-    density = mask.parameters.user_mask_density if mask.parameters is not None else None
-    if density is not None:  # how much of the mask counts
-        result = 1.0 - (1.0 - result) * np.float32(density / 255.0)
-    return result
+    result = np.full((height, width), mask.outside, dtype=np.float32)
+    if mask.pixels is not None:
+        left, top = mask.left - offset.left, mask.top - offset.top
+        x0, x1 = max(0, left), min(width, left + mask.pixels.shape[1])
+        y0, y1 = max(0, top), min(height, top + mask.pixels.shape[0])
+        if x0 < x1 and y0 < y1:
+            result[y0:y1, x0:x1] = mask.pixels[y0 - top : y1 - top, x0 - left : x1 - left]
+    result = 1.0 - (1.0 - result) * np.float32(mask.density) if mask.density < 1.0 else result
+    return np.clip(np.nan_to_num(result, copy=False, nan=0.0), 0.0, 1.0, out=result)
 
 
 def _clipped(layer: Layer, base: Layer) -> Layer:
