@@ -288,27 +288,18 @@ def test_an_empty_stack_is_a_file_with_a_white_picture(writer, tmp_path):
     assert writer.read(path).canvas == Size(3, 2)
 
 
-def test_pillow_reads_names_boxes_and_pixels(writer, tmp_path):
+def test_pillow_reads_names_and_boxes(writer, tmp_path):
+    """Not pixels: Pillow takes channels for red, green, blue, alpha in this order, which Photoshop's are not."""
     stack = opaque_stack()
-    compared = 0
+    plain = [layer for layer in stack.layers if layer.mask is None]  # Pillow passes over the others
     with Image.open(writer.write(stack, tmp_path / "a.psd")) as image:
         entries = [entry for entry in image.layers if entry[2][2] > entry[2][0]]
-        plain = [layer.name for layer in stack.layers if layer.mask is None]  # Pillow passes over the others
-        assert [entry[0] for entry in entries] == plain
-        for index, entry in enumerate(image.layers, 1):
-            left, top, right, bottom = entry[2]
-            if right <= left:
-                continue
-            cut = trim(stack.layer(entry[0]))
-            assert (left, top, right - left, bottom - top) == (cut.left, cut.top, *cut.planes.shape[:0:-1])
-            inside = left >= 0 and top >= 0 and right <= 24 and bottom <= 24
-            if index == 1 or not inside:  # Pillow shows the merged picture for 1, and cannot load the others
-                continue
-            image.seek(index)
-            found = np.asarray(image)[top:bottom, left:right]
-            np.testing.assert_array_equal(found, np.moveaxis(cut.planes, 0, -1))
-            compared += 1
-    assert compared >= 5
+    assert len(entries) == len(plain)
+    for layer, (name, mode, box, *_) in zip(plain, entries, strict=True):
+        cut = trim(layer)
+        _, height, width = cut.planes.shape
+        assert (name, mode) == (layer.name, "RGBA")
+        assert box == (cut.left, cut.top, cut.left + width, cut.top + height)
 
 
 def test_imagemagick_reads_boxes_and_pixels(writer, tmp_path):
