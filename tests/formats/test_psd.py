@@ -289,7 +289,7 @@ def test_an_empty_stack_is_a_file_with_a_white_picture(writer, tmp_path):
 
 
 def test_pillow_reads_names_and_boxes(writer, tmp_path):
-    """Not pixels: Pillow takes channels for red, green, blue, alpha in this order, which Photoshop's are not."""
+    """Not pixels: Pillow takes channels to be stored as red, green, blue, alpha; Photoshop does otherwise."""
     stack = opaque_stack()
     plain = [layer for layer in stack.layers if layer.mask is None]  # Pillow passes over the others
     with Image.open(writer.write(stack, tmp_path / "a.psd")) as image:
