@@ -33,11 +33,11 @@ SCHEDULE = {
 }
 
 
-def embedded_unet() -> UNet2DConditionModel:
+def embedded_unet(latents: int = 16) -> UNet2DConditionModel:
     """The embedded model's shape: ResNets alone at the top, attention below, class labels, pooled text."""
     torch.manual_seed(0)
     return UNet2DConditionModel(
-        sample_size=16,
+        sample_size=latents,
         in_channels=12,
         out_channels=12,
         block_out_channels=(16, 32, 32),
@@ -110,10 +110,10 @@ def vae() -> AutoencoderKL:
     ).eval()
 
 
-def embedded(**settings: Any) -> EmbeddedModel:
-    """The embedded family: 256 px, latents 12 x 16 x 16, the real word vectors."""
+def embedded(latents: int = 16, **settings: Any) -> EmbeddedModel:
+    """The embedded family: 16 px a latent position, 12 channels, the real word vectors."""
     schedule = Schedule.cosine(prediction="v_prediction", spacing="trailing")
-    return EmbeddedModel(embedded_unet(), autoencoder(), words(), schedule, **settings)
+    return EmbeddedModel(embedded_unet(latents), autoencoder(), words(), schedule, **settings)
 
 
 @cache

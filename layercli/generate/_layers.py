@@ -84,6 +84,7 @@ def decoded_stack(
     while name in request.layer_names:
         name = f"the {name}"
     scene = resized(used_part(model.decode(sampled.background, ["background"])[0], plan), plan.canvas)
+    scene[3] = 1.0  # scaling may round it
     layers = [Layer(name=name, rgba=pixels(scene), prompt=request.background)]
     objects = model.decode(sampled.foregrounds, ["foreground"] * len(request.foregrounds))
     if model.alpha:

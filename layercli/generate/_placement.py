@@ -57,7 +57,7 @@ def default_boxes(
     boxes: dict[int, Box] = {}
     for place, index in zip(order, free, strict=True):
         words = words_of(prompts[index])
-        side = {1: 0.68, 2: 0.48, 3: 0.38}.get(len(free), 1.2 / max(1, len(free)))
+        side = {1: 0.68, 2: 0.48, 3: 0.35}.get(len(free), 1.05 / max(1, len(free)))
         size = next((_SIZE_OF[word] for word in sorted(words) if word in _SIZE_OF), 1.0)
         if len(prompts) == 1:
             size = max(size, 0.8)  # alone, even a small thing is the subject
@@ -78,7 +78,7 @@ def _centre(
     place: int, count: int, width: float, chance: random.Random, taken: Sequence[Box], crowded: bool
 ) -> float:
     """Horizontal centre: an even share of the width, or beside given boxes the least covered place."""
-    even = (place + 0.5) / count + chance.uniform(-0.06, 0.06) / count
+    even = (place + 0.5) / count + chance.uniform(-0.04, 0.04) / count
     if not crowded:
         return even
     candidates = [width / 2 + (1 - width) * i / 20 for i in range(21)]
