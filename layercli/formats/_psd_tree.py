@@ -106,17 +106,21 @@ class TreeReader:
             masks=(*above.masks, *self.masks(group, name)),
         )
 
-    def plane(self, child: Any, number: int, width: int, height: int) -> np.ndarray | None:
-        """One channel of a layer -> (height, width) float32 in [0, 1]; None where there is none."""
+    def fill(self, plane: np.ndarray, child: Any, number: int) -> bool:
+        """Put one channel of a layer, in [0, 1], into a plane (h, w) float32; False where there is none."""
         record, channels = self.records[id(child.tagged_blocks)]
         for info, channel in zip(record.channel_info, channels, strict=False):
             if info.id == number:
+                height, width = plane.shape
                 depth = self.image.depth
                 data = channel.get_data(width, height, depth, self.image.version)
                 values = np.frombuffer(data, dtype={8: ">u1", 16: ">u2", 32: ">f4"}[depth])
                 scale = np.float32({8: 255, 16: 65535, 32: 1}[depth])
-                return np.divide(values.reshape(height, width), scale, dtype=np.float32)
-        return None
+                np.divide(values.reshape(height, width), scale, out=plane)
+                if depth == 32:  # the only depth that can hold anything else
+                    np.clip(np.nan_to_num(plane, nan=0.0), 0.0, 1.0, out=plane)
+                return True
+        return False
 
     def masks(self, child: Any, name: str) -> tuple[Mask, ...]:
         """The mask of a layer or group as a tuple of one, or of none; a mask block alone is no mask."""
@@ -133,7 +137,8 @@ class TreeReader:
         pixels = None
         if mask.width > 0 and mask.height > 0:
             check_pixels(name, "a mask", [(mask.width, mask.height)])
-            pixels = self.plane(child, number, mask.width, mask.height)
+            pixels = np.empty((mask.height, mask.width), dtype=np.float32)
+            self.fill(pixels, child, number)
         density = mask.parameters.user_mask_density if mask.parameters is not None else None
         return (
             Mask(
@@ -176,19 +181,21 @@ class TreeReader:
         """The pixels of a layer -> (H, W, 4) float32; one clear pixel for a layer without any."""
         if child.width <= 0 or child.height <= 0 or not child.has_pixels():
             return np.zeros((1, 1, 4), dtype=np.float32)
-        alpha = self.plane(child, ChannelID.TRANSPARENCY_MASK, child.width, child.height)
+        rgba = np.ones((child.height, child.width, 4), dtype=np.float32)
         if not self.plain:
-            return _joined(_converted(child), alpha)
-        planes = [self.plane(child, number, child.width, child.height) for number in range(3)]
-        if any(plane is None for plane in planes):
+            rgba[..., :3] = _converted(child)
+        elif not all(self.fill(rgba[..., number], child, number) for number in range(3)):
             raise ValueError(f'layer "{child.name}" lacks a colour')
-        return _joined(np.stack(planes, axis=-1), alpha)  # type: ignore[arg-type]
+        self.fill(rgba[..., 3], child, ChannelID.TRANSPARENCY_MASK)
+        return rgba
 
     def flat(self) -> Layer:
         """The merged picture of a file without layers."""
-        colour = self.image.numpy("color") if self.plain else _converted(self.image)
-        alpha = self.image.numpy("shape") if self.plain else None
-        return Layer(name="background", rgba=_joined(colour, None if alpha is None else alpha[..., 0]))
+        rgba = np.ones((self.image.height, self.image.width, 4), dtype=np.float32)
+        rgba[..., :3] = self.image.numpy("color") if self.plain else _converted(self.image)
+        if self.plain:
+            rgba[..., 3:] = self.image.numpy("shape")
+        return Layer(name="background", rgba=rgba)
 
 
 def _converted(source: Any) -> np.ndarray:
@@ -197,15 +204,6 @@ def _converted(source: Any) -> np.ndarray:
     if picture is None:
         raise ValueError("its colour mode cannot be read")
     return dequantize(np.asarray(picture.convert("RGB")))
-
-
-def _joined(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """Colour (H, W, 3 or 1) and alpha (H, W) of any range -> (H, W, 4) float32 in [0, 1]."""
-    rgba = np.ones((*colour.shape[:2], 4), dtype=np.float32)
-    rgba[..., :3] = colour[..., :3] if colour.shape[2] >= 3 else colour[..., :1]
-    if alpha is not None:
-        rgba[..., 3] = alpha
-    return np.clip(np.nan_to_num(rgba, copy=False, nan=0.0), 0.0, 1.0, out=rgba)
 
 
 def _mask_on(mask: Mask, offset: Offset, shape: tuple[int, ...]) -> np.ndarray:
@@ -218,8 +216,9 @@ def _mask_on(mask: Mask, offset: Offset, shape: tuple[int, ...]) -> np.ndarray:
         y0, y1 = max(0, top), min(height, top + mask.pixels.shape[0])
         if x0 < x1 and y0 < y1:
             result[y0:y1, x0:x1] = mask.pixels[y0 - top : y1 - top, x0 - left : x1 - left]
-    result = 1.0 - (1.0 - result) * np.float32(mask.density) if mask.density < 1.0 else result
-    return np.clip(np.nan_to_num(result, copy=False, nan=0.0), 0.0, 1.0, out=result)
+    if mask.density < 1.0:
+        result = np.clip(1.0 - (1.0 - result) * np.float32(mask.density), 0.0, 1.0)
+    return result
 
 
 def _clipped(layer: Layer, base: Layer) -> Layer:
