@@ -8,6 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from layercli.cli._base import new_app, with_output_flags
 from layercli.cli.asking import pairs
 from layercli.cli.output import Output
 from layercli.core import registry
@@ -21,20 +22,18 @@ def plugin_group(package: str, make_command: Callable[[str], Callable[..., None]
             return list(registry.plugins(package))
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
-            from layercli.cli.app import with_output_flags
-
             fields = registry.outline(package, cmd_name)
             listed = "\n\n".join(f"{name}: {text}" for name, text in fields.items())
             one_line = registry.plugins(package)[cmd_name]
-            single = typer.Typer(add_completion=False, rich_markup_mode=None)
+            single = new_app()
             command = single.command(
                 cmd_name, help=f"{one_line}\n\nOptions for -O:\n\n{listed}", short_help=one_line
             )
             command(make_command(cmd_name))
             return with_output_flags(typer.main.get_command(single))
 
-    group = typer.Typer(cls=PluginGroup, help=help, no_args_is_help=True, add_completion=False)
-    group.callback()(_nothing)
+    group = new_app(cls=PluginGroup, help=help, invoke_without_command=True)
+    group.callback()(_show_help)
     return group
 
 
@@ -52,12 +51,14 @@ def run_plugin(
     checked = registry.options_for(module, given | pairs(options or [], "-O"))
     with talk.progress(name) as on_step:
         made = getattr(module, verb)(checked, on_step)
-    talk.answer({"made": str(made)}, [str(made)])
+    talk.line(str(made))
+    talk.answer({"made": str(made)})
 
 
 def _text(value: str | int | bool) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _nothing() -> None:
-    """A group by itself does nothing."""
+def _show_help(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())

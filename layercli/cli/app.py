@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from layercli import __version__
+from layercli.cli._base import new_app, with_output_flags
 from layercli.cli.output import Output
 from layercli.cli.sentences import BROKEN_PIPE, BUG, STOPPED, USAGE, confess, explain
 from layercli.core.errors import LayercliError
@@ -76,43 +77,9 @@ def _usage(error: typer.TyperException) -> LayercliError:
     return LayercliError(f"{message}.", f"Try: {path} --help")
 
 
-def with_output_flags(command: Any) -> Any:
-    """Give a command, and every command of a group, the flags that all commands share."""
-    have = {param.name for param in command.params}
-    command.params += [param for param in _output_flags() if param.name not in have]
-    for child in getattr(command, "commands", {}).values():
-        with_output_flags(child)
-    return command
-
-
-def _output_flags() -> list[Any]:
-    return list(typer.main.get_command(_flags).params)
-
-
-def _set(ctx: typer.Context, param: typer.CallbackParam, value: bool) -> None:
-    if value:
-        setattr(ctx.obj, str(param.name), True)
-
-
-def _flag(name: str, text: str) -> Any:
-    return typer.Option(name, help=text, callback=_set, expose_value=False, is_eager=True, show_default=False,
-                        rich_help_panel="Output")  # fmt: skip
-
-
-_flags = typer.Typer(add_completion=False)
-
-
-@_flags.command()
-def _declare_flags(
-    json: Annotated[bool, _flag("--json", "Answer with one JSON object on stdout.")] = False,
-    quiet: Annotated[bool, _flag("--quiet", "Say nothing but the answer.")] = False,
-    debug: Annotated[bool, _flag("--debug", "Show the traceback of an error.")] = False,
-) -> None:
-    """Never run: its parameters are given to every command."""
-
-
-app = typer.Typer(
+app = new_app(
     cls=CommandGroup,
+    add_completion=True,
     help="Make, look at and convert layered pictures.",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from layercli.cli._base import new_app
 from layercli.cli.asking import pairs
 from layercli.cli.files import formats_for, read_stack, split_formats, split_options
 from layercli.cli.naming import plan
 from layercli.cli.output import Output
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 
 
 @app.command()
@@ -24,6 +25,7 @@ def convert(
         list[str] | None,
         typer.Option(
             "--format",
+            metavar="NAMES",
             help="The format to write; several with commas. (Default: by extension.)",
             show_default=False,
         ),
@@ -31,18 +33,26 @@ def convert(
     source_format: Annotated[
         str | None,
         typer.Option(
-            "--from-format", help="Read as this format. (Default: by extension.)", show_default=False
+            "--from-format",
+            metavar="NAME",
+            help="Read as this format. (Default: by extension.)",
+            show_default=False,
         ),
     ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Option("-O", help="KEY=VALUE for the format, or FORMAT.KEY=VALUE.", show_default=False),
+        typer.Option(
+            "-O",
+            metavar="KEY=VALUE",
+            help="KEY=VALUE for the format, or FORMAT.KEY=VALUE.",
+            show_default=False,
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite instead of numbering.")] = False,
 ) -> None:
     """Turn a layered file into another format, by its extension.
 
-    [dim]layercli convert cat.psd cat.ora[/dim]
+    Example: layercli convert cat.psd cat.ora
     """
     talk: Output = ctx.obj
     names = formats_for(target, split_formats(formats or []))
@@ -51,12 +61,12 @@ def convert(
     [targets] = plan(source.stem, 1, target, names, own, force=force)
     stack = read_stack(source, source_format)
     written = [file.write(stack) for file in targets]
+    talk.line(*map(str, written))
     talk.answer(
         {
             "files": [
                 {"path": str(path), "format": file.format}
                 for path, file in zip(written, targets, strict=True)
             ]
-        },
-        [str(path) for path in written],
+        }
     )

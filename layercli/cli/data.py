@@ -19,7 +19,9 @@ def _command(name: str) -> Callable[..., None]:
         data: Annotated[str | None, typer.Option("--data", help="The data set to start from.")] = None,
         out: Annotated[str | None, typer.Option("--out", help="The folder to write.")] = None,
         device: Annotated[str | None, typer.Option("--device", help="auto, cuda, mps or cpu.")] = None,
-        options: Annotated[list[str] | None, typer.Option("-O", help="KEY=VALUE for the data set.")] = None,
+        options: Annotated[
+            list[str] | None, typer.Option("-O", metavar="KEY=VALUE", help="KEY=VALUE for the data set.")
+        ] = None,
     ) -> None:
         flags = {"corpus": corpus, "data": data, "out": out, "device": device}
         run_plugin(ctx.obj, PACKAGE, name, "build", options, **flags)

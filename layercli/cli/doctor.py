@@ -15,12 +15,13 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from layercli import __version__
+from layercli.cli._base import new_app
 from layercli.cli.files import FORMATS
 from layercli.cli.making import METHODS
 from layercli.cli.output import Output
 from layercli.core import registry
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 
 GIB = 2**30
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "pillow", "psd-tools", "tifffile")

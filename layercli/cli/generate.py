@@ -7,87 +7,133 @@ from typing import Annotated, Any
 
 import typer
 
+from layercli.cli._base import new_app
 from layercli.cli.asking import default_of
-from layercli.cli.making import make, plan_pictures, report
+from layercli.cli.making import METHODS, make, plan_pictures, report
 from layercli.cli.output import Output
+from layercli.core.registry import outline
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 
 
 def _option(*names: str, help: str, field: str = "", **extra: Any) -> Any:
     """An option whose help shows the default that the request holds."""
     if field and default_of(field) != "":
-        help = f"{help} (Default: {default_of(field)}.)"
+        default = default_of(field)
+        help = (
+            f"{help} (Default: {default:g}.)"
+            if isinstance(default, float)
+            else f"{help} (Default: {default}.)"
+        )
     return typer.Option(*names, help=help, show_default=False, **extra)
 
 
-@app.command()
+_METHOD = default_of("method")
+
+
+@app.command(
+    epilog=f"-O for {_METHOD}: {'; '.join(f'{key}: {is_}' for key, is_ in outline(METHODS, _METHOD).items())}"
+)
 def generate(
     ctx: typer.Context,
     foregrounds: Annotated[
-        list[str] | None, _option("--fg", help="A foreground; give it again for the next one in front.")
+        list[str] | None,
+        _option("--fg", metavar="PROMPT", help="A foreground; give it again for the next one in front."),
     ] = None,
-    background: Annotated[str | None, _option("--bg", help="What lies behind.")] = None,
+    background: Annotated[str | None, _option("--bg", metavar="PROMPT", help="What lies behind.")] = None,
     prompt: Annotated[
-        str | None, _option("--prompt", help="The whole picture in words. (Default: made of the parts.)")
+        str | None,
+        _option("--prompt", metavar="TEXT", help="The whole picture in words. (Default: made of the parts.)"),
     ] = None,
-    negative: Annotated[str | None, _option("--negative", help="What no layer shall show.")] = None,
+    negative: Annotated[
+        str | None, _option("--negative", metavar="TEXT", help="What no layer shall show.")
+    ] = None,
     style: Annotated[
-        str | None, _option("--style", help="A style for all layers: 3d render, flat, photo…")
+        str | None,
+        _option("--style", metavar="WORDS", help="A style for all layers: 3d render, flat, photo…"),
     ] = None,
     output: Annotated[
         str | None,
-        _option("--output", "-o", help="The file, or a folder for it. (Default: named by the prompts.)"),
+        _option(
+            "--output",
+            "-o",
+            metavar="PATH",
+            help="The file, or a folder for it. (Default: named by the prompts.)",
+        ),
     ] = None,
     formats: Annotated[
         list[str] | None,
-        _option("--format", help="psd, png, tiff, tiff-photoshop, ora…; several with commas."),
+        _option(
+            "--format", metavar="NAMES", help="psd, png, tiff, tiff-photoshop, ora…; several with commas."
+        ),
     ] = None,
-    size: Annotated[str | None, _option("--size", help="WIDTHxHEIGHT in pixels.", field="size")] = None,
+    size: Annotated[
+        str | None, _option("--size", metavar="WxH", help="WIDTHxHEIGHT in pixels.", field="size")
+    ] = None,
     seed: Annotated[
-        int | None, _option("--seed", help="The same seed, the same pixels.", field="seed")
+        int | None, _option("--seed", metavar="N", help="The same seed, the same pixels.", field="seed")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, max=10_000, help="Pictures, with seeds from --seed on.")] = 1,
-    steps: Annotated[int | None, _option("--steps", help="Denoising steps.", field="steps")] = None,
+    count: Annotated[
+        int, typer.Option(metavar="N", min=1, max=10_000, help="Pictures, with seeds from --seed on.")
+    ] = 1,
+    steps: Annotated[
+        int | None, _option("--steps", metavar="N", help="Denoising steps.", field="steps")
+    ] = None,
     guidance: Annotated[
-        float | None, _option("--guidance", help="How closely to follow the words.", field="guidance")
+        float | None,
+        _option("--guidance", metavar="X", help="How closely to follow the words.", field="guidance"),
     ] = None,
     boxes: Annotated[
-        list[str] | None, _option("--box", help='Where a foreground stands: "cat=0.1,0.4,0.5,0.9".')
+        list[str] | None,
+        _option("--box", metavar="KEY=L,T,R,B", help='Where a foreground stands: "cat=0.1,0.4,0.5,0.9".'),
     ] = None,
     masks: Annotated[
-        list[str] | None, _option("--mask", help='A picture, white where a foreground stands: "cat=m.png".')
+        list[str] | None,
+        _option(
+            "--mask", metavar="KEY=FILE", help='A picture, white where a foreground stands: "cat=m.png".'
+        ),
     ] = None,
     harmonize: Annotated[
         str | None,
         _option(
             "--harmonize",
+            metavar="HOW",
             help="irh: shadow and light as layers; over: without; none: layers on their own.",
             field="harmonize",
         ),
     ] = None,
-    model: Annotated[str | None, _option("--model", help="See: layercli models.", field="model")] = None,
-    method: Annotated[str | None, _option("--method", help="How layers are made.", field="method")] = None,
+    model: Annotated[
+        str | None, _option("--model", metavar="NAME", help="See: layercli models.", field="model")
+    ] = None,
+    method: Annotated[
+        str | None, _option("--method", metavar="NAME", help="How layers are made.", field="method")
+    ] = None,
     options: Annotated[
         list[str] | None,
-        _option("-O", help="KEY=VALUE for the method, or FORMAT.KEY=VALUE for a format."),
+        _option(
+            "-O", metavar="KEY=VALUE", help="KEY=VALUE for the method, or FORMAT.KEY=VALUE for a format."
+        ),
     ] = None,
-    device: Annotated[str | None, _option("--device", help="auto, cuda, mps or cpu.", field="device")] = None,
+    device: Annotated[
+        str | None, _option("--device", metavar="NAME", help="auto, cuda, mps or cpu.", field="device")
+    ] = None,
     dtype: Annotated[
-        str | None, _option("--dtype", help="auto, float32, float16 or bfloat16.", field="dtype")
+        str | None,
+        _option("--dtype", metavar="NAME", help="auto, float32, float16 or bfloat16.", field="dtype"),
     ] = None,
     repeat: Annotated[
         Path | None,
-        _option("--from", help="Repeat the request stored in this file; other options change it."),
+        _option(
+            "--from", metavar="FILE", help="Repeat the request stored in this file; other options change it."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite instead of numbering.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the request and stop.")] = False,
 ) -> None:
     """Draw foregrounds on transparency over a complete background, from words.
 
-    [dim]layercli generate --fg "a cat" --bg "a sofa" -o cat.psd --seed 7[/dim]
+    Example: layercli generate --fg "a cat" --bg "a sofa" -o cat.psd --seed 7
     """
     talk: Output = ctx.obj
     pictures = plan_pictures(ctx.params)
-    made = [] if dry_run else list(make(talk, pictures))
-    report(talk, pictures, made)
+    report(talk, pictures, [] if dry_run else make(talk, pictures))

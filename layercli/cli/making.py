@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -99,23 +99,29 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
         yield Made(picture=picture, paths=paths, layers=stack.names, seconds=seconds)
 
 
-def report(talk: Output, pictures: Sequence[Picture], made: Sequence[Made]) -> None:
-    """Answer with the paths that were written; for a dry run with those that would be."""
-    done = {id(entry.picture): entry for entry in made}
-    answers: list[dict[str, Any]] = []
-    for picture in pictures:
-        entry = done.get(id(picture))
-        paths = entry.paths if entry else tuple(target.path for target in picture.targets)
-        answers.append(
-            {
-                "files": [str(path) for path in paths],
-                "layers": list(entry.layers) if entry else [],
-                "seconds": entry.seconds if entry else None,
-                "command": command_line(picture.request),
-                "request": picture.request.to_dict(),
-            }
-        )
-    talk.answer({"pictures": answers}, [path for answer in answers for path in answer["files"]])
+def report(talk: Output, pictures: Sequence[Picture], made: Iterable[Made]) -> None:
+    """Answer with every path as soon as it is written; where nothing is made, with all that would be."""
+    answers = []
+    for entry in made:
+        talk.line(*map(str, entry.paths))
+        answers.append(_answer(entry.picture, entry.paths, entry.layers, entry.seconds))
+    for picture in pictures[len(answers) :]:
+        paths = tuple(target.path for target in picture.targets)
+        talk.line(*map(str, paths))
+        answers.append(_answer(picture, paths, (), None))
+    talk.answer({"pictures": answers})
+
+
+def _answer(
+    picture: Picture, paths: tuple[Path, ...], layers: tuple[str, ...], seconds: float | None
+) -> dict[str, Any]:
+    return {
+        "files": [str(path) for path in paths],
+        "layers": list(layers),
+        "seconds": seconds,
+        "command": command_line(picture.request),
+        "request": picture.request.to_dict(),
+    }
 
 
 def _receipt(request: GenerateRequest, model: Model, seconds: float) -> Receipt:

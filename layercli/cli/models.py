@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from layercli.cli._base import new_app
 from layercli.cli.output import Output
 from layercli.models.catalog import MODELS, folder_of
 
-app = typer.Typer(add_completion=False, invoke_without_command=True)
+app = new_app(invoke_without_command=True)
 
 
 @app.callback()

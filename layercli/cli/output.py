@@ -40,13 +40,16 @@ class Output:
         if error.hint:
             typer.echo(error.hint, err=True)
 
-    def answer(self, data: Mapping[str, Any], lines: Sequence[str] = ()) -> None:
-        """Give the answer on stdout: the data as one JSON object, or its lines for people and pipes."""
+    def line(self, *texts: str) -> None:
+        """Give a part of the answer on stdout, at once; json answers with everything at the end."""
+        if not self.json:
+            for text in texts:
+                typer.echo(text)
+
+    def answer(self, data: Mapping[str, Any]) -> None:
+        """Give the whole answer as one JSON object on stdout, where json is asked for."""
         if self.json:
             typer.echo(json.dumps(data, ensure_ascii=False, indent=2))
-            return
-        for line in lines:
-            typer.echo(line)
 
     def table(self, data: Mapping[str, Any], columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Give an answer that is a table, on stdout; with json the data as one JSON object."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from layercli.cli._base import new_app
 from layercli.cli.files import read_stack, write_picture
 from layercli.cli.naming import check_folder
 from layercli.cli.output import Output
@@ -14,7 +15,7 @@ from layercli.cli.output import Output
 if TYPE_CHECKING:
     from layercli.core.layers import Layer, LayerStack
 
-app = typer.Typer(add_completion=False)
+app = new_app()
 
 COLUMNS = ("", "layer", "blend", "opacity", "size", "at", "group", "prompt")
 
@@ -34,13 +35,18 @@ def show(
     background: Annotated[str, typer.Option(help="Paper of the sheet: light or dark.")] = "light",
     format: Annotated[
         str | None,
-        typer.Option("--format", help="Read as this format. (Default: by extension.)", show_default=False),
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="Read as this format. (Default: by extension.)",
+            show_default=False,
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the sheet instead of numbering.")] = False,
 ) -> None:
     """List the layers of a file and draw them side by side as a contact sheet.
 
-    [dim]layercli show cat.psd[/dim]
+    Example: layercli show cat.psd
     """
     talk: Output = ctx.obj
     target = None if no_sheet else sheet or file.with_name(f"{file.stem}-sheet.png")

@@ -24,7 +24,9 @@ def _command(stage: str) -> Callable[..., None]:
             bool | None, typer.Option("--resume/--no-resume", help="Go on from the checkpoint in --out.")
         ] = None,
         device: Annotated[str | None, typer.Option("--device", help="auto, cuda, mps or cpu.")] = None,
-        options: Annotated[list[str] | None, typer.Option("-O", help="KEY=VALUE for the stage.")] = None,
+        options: Annotated[
+            list[str] | None, typer.Option("-O", metavar="KEY=VALUE", help="KEY=VALUE for the stage.")
+        ] = None,
     ) -> None:
         flags = {"data": data, "out": out, "steps": steps, "resume": resume, "device": device}
         run_plugin(ctx.obj, PACKAGE, stage, "train", options, **flags)

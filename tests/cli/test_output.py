@@ -29,9 +29,12 @@ def test_a_failure_is_always_told(capsys):
 
 
 def test_an_answer_is_lines_or_one_json_object(capsys):
-    Output().answer({"name": "größe"}, ["one", "two"])
-    assert capsys.readouterr().out == "one\ntwo\n"
-    Output(json=True).answer({"name": "größe"}, ["one"])
+    for output in (Output(), Output(json=True)):
+        output.line("one", "two")
+        assert capsys.readouterr().out == ("" if output.json else "one\ntwo\n")
+    Output().answer({"name": "größe"})
+    assert capsys.readouterr().out == ""
+    Output(json=True).answer({"name": "größe"})
     told = capsys.readouterr().out
     assert json.loads(told) == {"name": "größe"}
     assert "größe" in told
