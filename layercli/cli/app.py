@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -61,6 +60,8 @@ def _leave(error: BaseException, output: Output) -> int:
         output.say("Stopped. No file was left half-written.")
         return STOPPED
     if output.debug:
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, typer.TyperException):
         output.fail(_usage(error))

@@ -23,7 +23,6 @@ from layercli.models.catalog import MODELS, load_model
 if TYPE_CHECKING:
     from layercli.core.layers import LayerStack
     from layercli.core.receipt import Receipt
-    from layercli.models.family import Model
 
 METHODS = "layercli.generate"
 SEEN = 1 / 255
@@ -82,6 +81,7 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
     options = registry.options_for(method, first.options)
     talk.say(f"Loading {first.model}…")
     model = load_model(first.model, device=first.device, dtype=first.dtype)
+    weights = model.weight_hashes()
     for note in notes_on_words(first):
         talk.warn(note)
     if is_long(first, len(pictures)):
@@ -92,7 +92,8 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
         with talk.progress(label) as on_step:
             stack = method.generate(picture.request, model, options, on_step)
         seconds = round(time.monotonic() - began, 3)
-        stack = dataclasses.replace(stack, receipt=_receipt(picture.request, model, seconds))
+        receipt = _receipt(picture.request, seconds, str(model.device), weights)
+        stack = dataclasses.replace(stack, receipt=receipt)
         paths = tuple(target.write(stack) for target in picture.targets)
         _warn_of_empty_layers(talk, stack, picture.request)
         talk.say(f"{', '.join(stack.names)} in {seconds:.1f} s")
@@ -124,15 +125,15 @@ def _answer(
     }
 
 
-def _receipt(request: GenerateRequest, model: Model, seconds: float) -> Receipt:
+def _receipt(request: GenerateRequest, seconds: float, device: str, weights: dict[str, str]) -> Receipt:
     from layercli.core.receipt import Receipt
 
     return Receipt(
         request=request.to_dict(),
         versions={name: version(name) for name in ("layercli", "torch", "diffusers", "numpy")},
-        weights=model.weight_hashes(),
+        weights=weights,
         seconds=seconds,
-        device=str(model.device),
+        device=device,
         command=command_line(request),
     )
 
@@ -144,11 +145,12 @@ def notes_on_words(request: GenerateRequest) -> list[str]:
         return []
     from layercli.models.vocabulary import unknown_words
 
+    prompts = (*request.foregrounds, request.background)
+    unseen = {unknown.word: unknown for prompt in prompts for unknown in unknown_words(prompt)}
     return [
         f'The model "{request.model}" never saw "{unknown.word}"; the nearest words it knows are '
         f"{', '.join(unknown.nearest) or 'none'}. For more, fetch a larger model: layercli models"
-        for prompt in (*request.foregrounds, request.background)
-        for unknown in unknown_words(prompt)
+        for unknown in unseen.values()
     ]
 
 

@@ -216,7 +216,7 @@ def test_a_truncated_weight_file_is_named(refused, here, tiny_model):
 def test_a_word_the_model_never_saw_is_told_with_its_neighbours():
     known = GenerateRequest(foregrounds=("a cat",), background="a sofa")
     assert notes_on_words(known) == []
-    [note] = notes_on_words(known.replace(foregrounds=("a cat", "a molecule")))
+    [note] = notes_on_words(known.replace(foregrounds=("a cat", "a molecule", "a molecule")))
     assert '"molecule"; the nearest words it knows are ' in note
     assert note.endswith("layercli models")
     assert notes_on_words(known.replace(foregrounds=("a molecule",), model="sdxl")) == []
