@@ -111,19 +111,42 @@ def test_unpremultiply_undoes_premultiply(rgba):
     np.testing.assert_allclose(found[seen], rgba[seen], atol=1e-6)
 
 
-def test_strips_do_not_show():
-    rng = np.random.default_rng(0)
-    planes = rng.random((4, 700, 300), dtype=np.float32)
-    sources = [
-        comp.Source(planes=planes, left=-20, top=-30),
-        comp.Source(planes=planes[:, ::-1], left=40, top=90, blend="overlay", opacity=0.5, mask=planes[0]),
-    ]
-    whole = np.moveaxis(comp.merge(400, 800, sources), 0, -1)
-    first, second = np.zeros((2, 800, 400, 4), dtype=np.float32)
-    first[:670, :280] = np.moveaxis(planes, 0, -1)[30:, 20:]
-    second[90:790, 40:340] = np.moveaxis(planes[:, ::-1], 0, -1)
-    second[90:790, 40:340, 3] *= planes[0]
-    np.testing.assert_allclose(whole, comp.composite(first, second, "overlay", 0.5), atol=1e-4)
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("threads", [False, True])
+def test_merge_is_one_composite_after_the_other(seed, threads, monkeypatch):
+    """Over several tiles, with sources that hide others, stick out, are masked, or are not seen at all."""
+    monkeypatch.setattr(comp, "_THREAD_PIXELS", 1 if threads else 1 << 40)
+    rng = np.random.default_rng(seed)
+    width, height = 700, 150
+    sources, wanted = [], np.zeros((height, width, 4), dtype=np.float32)
+    for index in range(7):
+        w, h = int(rng.integers(1, 900)), int(rng.integers(1, 200))
+        left, top = int(rng.integers(-200, 600)), int(rng.integers(-60, 140))
+        planes = rng.integers(0, 256, (4, h, w), dtype=np.uint8)
+        if index % 2 == 0:
+            planes[3] = 255
+        if index == 5:
+            planes[3] = 0
+        mask = rng.integers(0, 256, (h, w), dtype=np.uint8) if index == 3 else None
+        blend = str(rng.choice(comp.BLENDS)) if index % 3 else "normal"
+        opacity = 1.0 if index % 2 == 0 else float(rng.integers(0, 256)) / 255
+        kept = planes if index % 3 else (planes / np.float32(255)).astype(np.float32)
+        sources.append(comp.Source(planes=kept, left=left, top=top, opacity=opacity, blend=blend, mask=mask))
+        above = np.zeros_like(wanted)
+        y0, y1, x0, x1 = max(0, top), min(height, top + h), max(0, left), min(width, left + w)
+        if y0 < y1 and x0 < x1:
+            inside = np.s_[y0 - top : y1 - top, x0 - left : x1 - left]
+            above[y0:y1, x0:x1] = np.moveaxis(planes, 0, -1)[inside] / np.float32(255)
+            if mask is not None:
+                above[y0:y1, x0:x1, 3] *= mask[inside] / np.float32(255)
+        wanted = comp.composite(wanted, above, blend, opacity)
+    found = comp.merge(width, height, sources)
+    np.testing.assert_allclose(np.moveaxis(found, 0, -1), wanted, atol=2e-5)
+    levels = comp.merge(width, height, sources, quantized=True).astype(np.float32)
+    assert np.abs(levels - found * 255).max() <= 0.501
+    ground = np.moveaxis(comp.merge(width, height, sources, ground=0.25), 0, -1)
+    np.testing.assert_allclose(ground[..., :3], comp.matte(wanted, 0.25), atol=2e-5)
+    assert (ground[..., 3] == 1).all()
 
 
 def test_an_unknown_blend_mode_is_refused_by_name():
