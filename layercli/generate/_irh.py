@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,9 +11,6 @@ from torch.nn import functional as F
 from layercli.diffusion.attention import WHOLE, Rectangle, place
 from layercli.diffusion.sample import Denoiser, State, sample
 from layercli.diffusion.schedule import CLEAN, Schedule
-
-_FLOOR = 4 / 255
-"""Added to both pictures before they are divided, so that black pixels make no extreme ratios."""
 
 
 def fuse(background: Tensor, foregrounds: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:
@@ -95,72 +89,3 @@ def noise_in(state: State, schedule: Schedule) -> Tensor:
     if alpha >= 1:
         return torch.zeros_like(state.x)
     return (state.x - alpha.sqrt() * state.x0) / (1 - alpha).sqrt()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transfer:
-    """What of a harmonised picture reaches the layers' composite.
-
-    kind: "light" takes smooth light and shadow only, so that objects stay crisp and movable; "all" takes the
-    picture as it is. smooth: blur of light and shadow, share of the shorter side; reach: how far from the
-    objects they may fall, the same unit, 0 for everywhere; strongest: limit of a change, in stops; colour:
-    how much of the change's hue is kept, 0 for neutral.
-    """
-
-    kind: Literal["light", "all"] = "light"
-    smooth: float = 0.02
-    reach: float = 0.12
-    strongest: float = 1.5
-    colour: float = 0.3
-
-
-def relit(
-    composite: Tensor, harmonized: Tensor, reference: Tensor, alpha: Tensor, transfer: Transfer
-) -> Tensor:
-    """Lay the light and shadow of a harmonised picture over a composite, keeping the composite's detail.
-
-    composite: (3, H, W) on the canvas; harmonized, reference: (3, h, w), the harmonised picture and what the
-    codec makes of the composite, so that what the codec loses is no shadow; alpha: (H, W) of all objects.
-    All in [0, 1] -> (3, H, W).
-    """
-    size = (composite.shape[1], composite.shape[2])
-    if transfer.kind == "all":
-        return _sized(harmonized, size).clamp(0, 1)
-    stops = torch.log2((harmonized + _FLOOR) / (reference + _FLOOR))
-    neutral = stops.mean(dim=0, keepdim=True)
-    stops = neutral + transfer.colour * (stops - neutral)
-    side = min(stops.shape[1:])
-    small = _sized(alpha[None], (stops.shape[1], stops.shape[2]))[0]
-    if transfer.reach > 0:
-        stops = stops * (3 * _gaussian(small[None], transfer.reach * side)).clamp(0, 1)
-    stops = transfer.strongest * torch.tanh(stops / transfer.strongest)
-    # Objects and ground are smoothed apart: a shadow on the ground does not darken who casts it.
-    inside = _sized(_blurred(stops, small, 2 * transfer.smooth * side), size)
-    outside = _sized(_blurred(stops, 1 - small, transfer.smooth * side), size)
-    stops = inside * alpha + outside * (1 - alpha)
-    return ((composite + _FLOOR) * torch.exp2(stops) - _FLOOR).clamp(0, 1)
-
-
-def _blurred(values: Tensor, weight: Tensor, sigma: float) -> Tensor:
-    """Gaussian mean of values (C, H, W) over the weighted part (H, W) of the picture alone."""
-    total = _gaussian(weight[None], sigma)
-    return _gaussian(values * weight, sigma) / total.clamp_min(1e-3)
-
-
-def _gaussian(values: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of (C, H, W), edges repeated."""
-    if sigma < 0.3:
-        return values
-    radius = min(math.ceil(3 * sigma), min(values.shape[1:]) - 1)
-    steps = torch.arange(-radius, radius + 1, dtype=values.dtype, device=values.device)
-    kernel = torch.exp(-0.5 * (steps / sigma) ** 2)
-    kernel = kernel / kernel.sum()
-    padded = F.pad(values[:, None], (radius, radius, radius, radius), mode="replicate")
-    return F.conv2d(F.conv2d(padded, kernel[None, None, None]), kernel[None, None, :, None])[:, 0]
-
-
-def _sized(values: Tensor, size: tuple[int, int]) -> Tensor:
-    if values.shape[1:] == size:
-        return values
-    smaller = size[0] < values.shape[1] or size[1] < values.shape[2]
-    return F.interpolate(values[None], size=size, mode="bilinear", align_corners=False, antialias=smaller)[0]

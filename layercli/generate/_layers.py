@@ -106,8 +106,8 @@ def _placed(frame: Tensor, plan: Plan, index: int, alpha: bool) -> Cutting:
 
 
 def used_part(made: Tensor, plan: Plan) -> Tensor:
-    """The part of a picture (C, H, W) of the size made that is the canvas."""
-    return made[:, : plan.working.used.height, : plan.working.used.width]
+    """The part of pictures (…, H, W) of the size made that is the canvas."""
+    return made[..., : plan.working.used.height, : plan.working.used.width]
 
 
 def whole_made(canvas: Tensor, plan: Plan) -> Tensor:

@@ -74,6 +74,13 @@ def default_boxes(
     return boxes
 
 
+def stands(prompt: str, alpha: Tensor) -> bool:
+    """Whether a thing touches the ground: nothing that flies, its foot low on the canvas; alpha: (H, W)."""
+    rows = (alpha > 0.5).any(dim=1).nonzero().flatten()
+    low = len(rows) > 0 and int(rows[-1]) > 0.55 * alpha.shape[0]
+    return low and not words_of(prompt) & _FLIES
+
+
 def _centre(
     place: int, count: int, width: float, chance: random.Random, taken: Sequence[Box], crowded: bool
 ) -> float:

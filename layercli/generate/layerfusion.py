@@ -29,8 +29,10 @@ from layercli.generate._layers import (
     used_part,
     whole_made,
 )
+from layercli.generate._light import Transfer, at_size, changed, light_on, relit
 from layercli.generate._masks import mask_guide
-from layercli.models.family import Model
+from layercli.generate._placement import stands
+from layercli.models.family import Kind, Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +42,8 @@ class Options:
     Exchange: d, prior, prior_pass, blend (Eq 1), feedback (Eq 2), share and shield (Algorithm 3), exchange
     (times at which frames meet), blended_text (the paper gives the blended frame the background's text).
     Harmonising: window (times of IRH; below it the picture is free), fuse (Eq 12 on pixels or on latents),
-    transfer (light and shadow, or the whole picture), smooth, reach, strongest, colour (see _irh.Transfer).
+    transfer (light and shadow, or the whole picture), smooth, reach, strongest, colour, contact (see
+    _light.Transfer), against (harmonise the bare background too, and keep only what the objects change).
     Sampling: eta, rescale (of guidance). Alpha: levels (what becomes 0 and 1), hold (down to which time a
     mask holds its foreground).
     """
@@ -61,6 +64,8 @@ class Options:
     reach: float = 0.12
     strongest: float = 1.5
     colour: float = 0.3
+    contact: float = 0.8
+    against: bool = True
     eta: float = 0.0
     rescale: float = 0.0
     levels: tuple[float, float] = (0.06, 0.94)
@@ -88,14 +93,15 @@ class Options:
         )
 
     @property
-    def light(self) -> _irh.Transfer:
+    def light(self) -> Transfer:
         """What of the harmonised picture reaches the layers."""
-        return _irh.Transfer(
+        return Transfer(
             kind=self.transfer,
             smooth=self.smooth,
             reach=self.reach,
             strongest=self.strongest,
             colour=self.colour,
+            contact=self.contact,
         )
 
 
@@ -141,10 +147,14 @@ def generate(
         stack = decoded_stack(request, model, plan, sampled, options.levels)
         if request.harmonize != "irh":
             return stack
-        clean = model.encode(whole_made(tensor(stack.flatten()), plan).to(model.device))
+        seen = torch.stack([tensor(stack.flatten()), tensor(stack.layers[0].rgba)])
+        clean = model.encode(torch.cat([whole_made(rgba, plan) for rgba in seen]).to(model.device))
         fused = _fused(model, options, plan, sampled, stack, clean, start)
-        text = model.encode_text([whole], ["global"], scene.size)
-        empty = model.encode_text([request.negative], ["global"], scene.size)
+        texts = [whole, behind] if options.against else [whole]
+        clean, fused = clean[: len(texts)], fused[: len(texts)]
+        kinds: list[Kind] = ["global"] * len(texts)
+        text = model.encode_text(texts, kinds, scene.size)
+        empty = model.encode_text([request.negative] * len(texts), kinds, scene.size)
         harmonized = _irh.harmonize(
             model.guided(text, empty, request.guidance, rescale=options.rescale),
             fused,
@@ -152,17 +162,31 @@ def generate(
             _irh.rest_of(path, start),
             lambda done: on_step(request.steps + done, total),
         )
-        pictures = model.decode(torch.cat([harmonized, clean]), ["global", "global"])[:, :3]
-        alphas = alphas_of(stack, request.layer_names)
-        covered = 1 - torch.stack([1 - alpha for alpha in alphas]).prod(dim=0)
-        relit = _irh.relit(
-            tensor(stack.flatten())[:3].to(pictures),
-            used_part(pictures[0], plan),
-            used_part(pictures[1], plan),
-            covered.to(pictures),
-            options.light,
-        )
-    return with_effects(stack, pixels(relit))
+        after = used_part(model.decode(harmonized, kinds)[:, :3], plan)
+        before = used_part(model.decode(clean, kinds)[:, :3], plan)
+        return with_effects(stack, pixels(_lit(request, options, stack, after, before)))
+
+
+def _lit(
+    request: GenerateRequest, options: Options, stack: LayerStack, after: Tensor, before: Tensor
+) -> Tensor:
+    """The harmonised picture (3, H, W) on the canvas.
+
+    after, before: (1 or 2, 3, h, w) the harmonised pictures and what the codec makes of the ones they were
+    made from, so that what the codec loses is no shadow: with the objects, and without.
+    """
+    composite = tensor(stack.flatten())[:3].to(after)
+    if options.transfer == "all":
+        return at_size(after[0], (composite.shape[1], composite.shape[2]))
+    stops = changed(after, before)
+    alphas = [alpha.to(after) for alpha in alphas_of(stack, request.layer_names)]
+    covered = 1 - torch.stack([1 - alpha for alpha in alphas]).prod(dim=0)
+    standing = [
+        alpha for prompt, alpha in zip(request.foregrounds, alphas, strict=True) if stands(prompt, alpha)
+    ]
+    return relit(
+        composite, light_on(covered, stops[0], stops[1] if len(stops) > 1 else None, standing, options.light)
+    )
 
 
 def _styled(prompt: str, request: GenerateRequest) -> str:
@@ -179,9 +203,9 @@ def _fused(
     clean: Tensor,
     start: int,
 ) -> Tensor:
-    """Latents of all frames as one picture at the time `start`: (1, C, h, w).
+    """Latents of all frames as one picture, and of the background alone, at the time `start`: (2, C, h, w).
 
-    "pixels": Eq 12 on the decoded layers, whose composite's latents `clean` get the background frame's own
+    "pixels": Eq 12 on the decoded layers, whose latents `clean` (2, C, h, w) get the background frame's own
     noise of that time. "latents": Eq 12 on the latents, each frame placed in its rectangle. The embedded
     model's latents have 1/16 of a picture's side, too coarse for the outline of an alpha: hence pixels.
     """
@@ -190,4 +214,5 @@ def _fused(
     if options.fuse == "pixels":
         return model.schedule.add_noise(clean, noise, start)
     alphas = [whole_made(alpha.expand(4, -1, -1), plan)[0, 3] for alpha in alphas_of(stack, stack.names[1:])]
-    return _irh.fuse_placed(objects.x, scene.x[0], noise[0], alphas, plan.in_scene)[None]
+    fused = _irh.fuse_placed(objects.x, scene.x[0], noise[0], alphas, plan.in_scene)
+    return torch.stack([fused, scene.x[0]])

@@ -1,4 +1,4 @@
-"""Harmonising: Eq 12, the window, and what light and shadow may and may not change."""
+"""Harmonising: Eq 12, the window, and the second pass."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from layercli.diffusion.attention import WHOLE
 from layercli.diffusion.sample import frame_noise, noise, sample
 from layercli.diffusion.schedule import CLEAN, Schedule
 from layercli.generate._irh import (
-    Transfer,
     fuse,
     fuse_placed,
     fusing_time,
     harmonize,
     noise_in,
-    relit,
     rest_of,
 )
 
@@ -90,60 +88,3 @@ def test_denoising_with_the_truth_returns_the_composite() -> None:
     found = harmonize(knows, schedule.add_noise(truth, epsilon, 499), schedule, path, seen.append)
     torch.testing.assert_close(found, truth, atol=1e-4, rtol=0)
     assert seen == [1, 2, 3, 4, 5]
-
-
-def pictures(side: int = 64) -> tuple[Tensor, Tensor]:
-    """A composite with fine detail, and the alpha of a square object in its middle."""
-    composite = 0.3 + 0.4 * torch.rand(3, side, side, generator=torch.Generator().manual_seed(0))
-    alpha = torch.zeros(side, side)
-    alpha[side // 4 : side // 2, side // 4 : side // 2] = 1
-    return composite, alpha
-
-
-@given(st.floats(0, 0.2), st.floats(0, 1), st.sampled_from([32, 64]))
-def test_no_difference_is_no_light(reach: float, colour: float, side: int) -> None:
-    composite, alpha = pictures()
-    same = torch.rand(3, side, side, generator=torch.Generator().manual_seed(1))
-    found = relit(composite, same, same, alpha, Transfer(reach=reach, colour=colour))
-    torch.testing.assert_close(found, composite, atol=1e-6, rtol=0)
-
-
-def test_a_shadow_on_the_ground_darkens_the_ground_and_not_the_object() -> None:
-    composite, alpha = pictures()
-    harmonized = composite.clone()
-    harmonized[:, 32:40, 12:36] *= 0.5  # under the object
-    found = relit(composite, harmonized, composite, alpha, Transfer())
-    darker = found / composite
-    assert darker[:, 33:38, 18:30].mean() < 0.8
-    torch.testing.assert_close(darker[:, 16:32, 16:32], torch.ones(3, 16, 16), atol=0.02, rtol=0)
-    torch.testing.assert_close(darker[:, :, 60:], torch.ones(3, 64, 4), atol=0.02, rtol=0)
-
-
-def test_detail_of_the_harmonised_picture_stays_out_and_the_composites_stays_in() -> None:
-    composite, alpha = pictures()
-    grain = 1 + 0.2 * torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(2))
-    found = relit(composite, (composite * grain).clamp(0, 1), composite, alpha, Transfer(reach=0))
-    change = torch.log2(found / composite)
-    assert change.abs().mean() < 0.2 * torch.log2(grain.clamp_min(0.1)).abs().mean()
-
-
-def test_no_change_is_stronger_than_allowed() -> None:
-    composite, alpha = pictures()
-    found = relit(composite, composite * 0.01, composite, alpha, Transfer(reach=0, strongest=1.0))
-    floor = 4 / 255
-    assert torch.log2((found + floor) / (composite + floor)).min() >= -1.0
-
-
-def test_neutral_light_has_no_hue() -> None:
-    composite, alpha = torch.full((3, 32, 32), 0.5), torch.zeros(32, 32)
-    red = composite * torch.tensor([1.5, 0.8, 0.8])[:, None, None]
-    found = relit(composite, red, composite, alpha, Transfer(reach=0, colour=0.0))
-    torch.testing.assert_close(found[0], found[1])
-    tinted = relit(composite, red, composite, alpha, Transfer(reach=0, colour=1.0))
-    assert (tinted[0] > tinted[1] + 0.1).all()
-
-
-def test_all_takes_the_picture_as_it_is() -> None:
-    composite, alpha = pictures()
-    other = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(5))
-    assert torch.equal(relit(composite, other, composite, alpha, Transfer(kind="all")), other)

@@ -153,6 +153,7 @@ CHANGES: dict[str, Any] = {
     "d": 1.0, "prior": "structure", "prior_pass": True, "blend": False, "feedback": False, "share": False,
     "shield": False, "exchange": (0, 300), "blended_text": "background", "window": (600, 900),
     "fuse": "latents", "transfer": "all", "smooth": 0.1, "reach": 0.0, "strongest": 0.05, "colour": 1.0,
+    "contact": 0.0, "against": False,
     "eta": 1.0, "rescale": 1.0, "levels": (0.3, 0.6),
 }  # fmt: skip
 
