@@ -233,7 +233,12 @@ def test_ctrl_c_leaves_nothing_behind(here, tiny_model, wait):
     words = ["generate", *CAT, "--model", str(tiny_model), "--steps", "1000", "-o", "cat.psd"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     running = subprocess.Popen(
-        [sys.executable, "-m", "layercli", *words], stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, "-m", "layercli", *words],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # A shell ignores Ctrl-C for what it runs in the background, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert running.stderr is not None
     assert "Loading" in running.stderr.readline()
