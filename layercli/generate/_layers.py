@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from layercli.core.effects import effect_layers
 from layercli.core.geometry import Size
 from layercli.core.layers import Layer, LayerStack
 from layercli.core.masks import open_mask
@@ -80,9 +82,7 @@ def decoded_stack(
     request: GenerateRequest, model: Model, plan: Plan, sampled: Sampled, levels: tuple[float, float]
 ) -> LayerStack:
     """The background and every foreground in its place, straight alpha."""
-    name = "background"
-    while name in request.layer_names:
-        name = f"the {name}"
+    name = _free("background", request.layer_names)
     scene = resized(used_part(model.decode(sampled.background, ["background"])[0], plan), plan.canvas)
     scene[3] = 1.0  # scaling may round it
     layers = [Layer(name=name, rgba=pixels(scene), prompt=request.background)]
@@ -103,6 +103,25 @@ def _placed(frame: Tensor, plan: Plan, index: int, alpha: bool) -> Cutting:
     if not alpha:  # attention alone is too coarse for a drawn outline
         frame = torch.cat([frame[:3], frame[3:] * plan.shapes[index][None].to(frame)])
     return into_rectangle(frame, plan.rectangles[index], plan.canvas)
+
+
+def with_light(stack: LayerStack, shadows: Tensor, light: Tensor) -> LayerStack:
+    """The stack with a multiply and a screen layer on top: (3, H, W) each, in [0, 1], of the canvas' size."""
+    names = [_free(name, stack.names) for name in ("shadows", "light")]
+    over_white, over_black = pixels(shadows), pixels(light)
+    # Shadows are what a white picture becomes under them, light is what a black one becomes.
+    multiply, _ = effect_layers(np.ones_like(over_white), over_white, shadows_name=names[0])
+    _, screen = effect_layers(np.zeros_like(over_black), over_black, light_name=names[1])
+    return dataclasses.replace(stack, layers=(*stack.layers, multiply, screen))
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """A name that no layer has yet."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} {number}"
+    return free
 
 
 def used_part(made: Tensor, plan: Plan) -> Tensor:

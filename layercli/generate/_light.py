@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+PIVOT = 0.35
+"""The brightness at which screening by light is exact in stops: what most pictures are about."""
+
 _FLOOR = 4 / 255
 """Added to pictures before they are divided, so that black pixels make no extreme ratios."""
 
@@ -71,9 +74,16 @@ def light_on(
     return limit * torch.tanh((inside * alpha + outside * (1 - alpha)) / limit)
 
 
-def relit(composite: Tensor, stops: Tensor) -> Tensor:
-    """A picture made lighter by so many stops: (3, H, W) each, the picture in [0, 1]."""
-    return ((composite + _FLOOR) * torch.exp2(stops) - _FLOOR).clamp(0, 1)
+def shades(stops: Tensor) -> tuple[Tensor, Tensor]:
+    """Light and shadow in stops as what to multiply and what to screen a picture with: (3, H, W) each.
+
+    shadows = 2^stops where stops < 0, else 1. Screening by light moves a pixel c to 1 - (1-c)(1-light); light
+    is such that a pixel of brightness PIVOT gets 2^stops times as bright. Both are as smooth as the stops,
+    whatever lies under them, so that objects can be moved under them later.
+    """
+    shadows = torch.exp2(stops.clamp_max(0))
+    light = PIVOT / (1 - PIVOT) * (torch.exp2(stops.clamp_min(0)) - 1)
+    return shadows, light.clamp(0, 1)
 
 
 def contact_shadow(alpha: Tensor) -> Tensor:

@@ -28,8 +28,9 @@ from layercli.generate._layers import (
     tensor,
     used_part,
     whole_made,
+    with_light,
 )
-from layercli.generate._light import Transfer, at_size, changed, light_on, relit
+from layercli.generate._light import Transfer, at_size, changed, light_on, shades
 from layercli.generate._masks import mask_guide
 from layercli.generate._placement import stands
 from layercli.models.family import Kind, Model
@@ -164,29 +165,28 @@ def generate(
         )
         after = used_part(model.decode(harmonized, kinds)[:, :3], plan)
         before = used_part(model.decode(clean, kinds)[:, :3], plan)
-        return with_effects(stack, pixels(_lit(request, options, stack, after, before)))
+    return _lit(request, options, stack, after, before)
 
 
 def _lit(
     request: GenerateRequest, options: Options, stack: LayerStack, after: Tensor, before: Tensor
-) -> Tensor:
-    """The harmonised picture (3, H, W) on the canvas.
+) -> LayerStack:
+    """The stack with effect layers.
 
     after, before: (1 or 2, 3, h, w) the harmonised pictures and what the codec makes of the ones they were
     made from, so that what the codec loses is no shadow: with the objects, and without.
     """
-    composite = tensor(stack.flatten())[:3].to(after)
+    canvas = (stack.canvas.height, stack.canvas.width)
     if options.transfer == "all":
-        return at_size(after[0], (composite.shape[1], composite.shape[2]))
-    stops = changed(after, before)
+        return with_effects(stack, pixels(at_size(after[0], canvas)))
     alphas = [alpha.to(after) for alpha in alphas_of(stack, request.layer_names)]
     covered = 1 - torch.stack([1 - alpha for alpha in alphas]).prod(dim=0)
     standing = [
         alpha for prompt, alpha in zip(request.foregrounds, alphas, strict=True) if stands(prompt, alpha)
     ]
-    return relit(
-        composite, light_on(covered, stops[0], stops[1] if len(stops) > 1 else None, standing, options.light)
-    )
+    stops = changed(after, before)
+    without = stops[1] if len(stops) > 1 else None
+    return with_light(stack, *shades(light_on(covered, stops[0], without, standing, options.light)))
 
 
 def _styled(prompt: str, request: GenerateRequest) -> str:

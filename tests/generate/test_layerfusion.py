@@ -14,6 +14,7 @@ from PIL import Image
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.layers import LayerStack
+from layercli.core.pixels import quantize
 from layercli.core.requests import GenerateRequest
 from layercli.generate.layerfusion import Options, generate
 from layercli.models.family import Model
@@ -91,16 +92,43 @@ def test_any_size_gives_layers_of_that_size(model: Model, share: tuple[float, fl
         assert 0 <= layer.offset.left <= size.width and layer.size.width <= size.width
 
 
-def test_effects_flatten_to_the_harmonised_picture(small: Model) -> None:
-    """With transfer=all the harmonised picture is the codec's own; the effects must reach it exactly."""
+def test_effects_leave_the_layers_alone_and_flatten_to_the_harmonised_picture(
+    small: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With transfer=all the harmonised picture is the network's own; the effects must reach it exactly."""
     request = asked(small)
     plain = generate(request.replace(harmonize="over"), small, Options())
     light = generate(request, small, Options())
+    seen: list[torch.Tensor] = []
+    decode = small.decode
+
+    def watched(latents: torch.Tensor, kinds: Any) -> torch.Tensor:
+        seen.append(decode(latents, kinds))
+        return seen[-1]
+
+    monkeypatch.setattr(small, "decode", watched)
     whole = generate(request, small, Options(transfer="all"))
     for stack in (light, whole):
         assert same(LayerStack(canvas=stack.canvas, layers=stack.layers[:3]), plain)
-    distance = [np.abs(stack.flatten() - plain.flatten()).mean() for stack in (light, whole)]
-    assert 0 < distance[0] < distance[1]
+        assert [(layer.blend, layer.group) for layer in stack.layers[3:]] == [
+            ("multiply", ("effects",)),
+            ("screen", ("effects",)),
+        ]
+    harmonized = quantize(seen[-2][0, :3].permute(1, 2, 0).numpy())  # the last is what it was made from
+    found = whole.flatten_quantized()[..., :3]
+    assert np.abs(found.astype(int) - harmonized.astype(int)).max() <= 1
+    changes = [np.abs(stack.flatten() - plain.flatten()).mean() for stack in (light, whole)]
+    assert 0 < changes[0] < changes[1]
+
+
+def test_effect_layers_are_smooth_whatever_lies_under_them(small: Model) -> None:
+    stack = generate(asked(small), small, Options())
+    for name, neutral in (("shadows", 1.0), ("light", 0.0)):
+        layer = stack.placed(name)
+        effect = layer[..., :3] * layer[..., 3:] + neutral * (1 - layer[..., 3:])
+        steps = np.abs(np.diff(effect, axis=0)).max(), np.abs(np.diff(effect, axis=1)).max()
+        assert max(steps) < 0.35
+        assert np.abs(effect - neutral).max() < 1 - 2**-1.5 + 0.01
 
 
 def test_none_draws_every_frame_by_itself(small: Model) -> None:
@@ -196,7 +224,7 @@ def test_the_words_of_style_and_negative_count(small: Model) -> None:
 def test_names_are_the_requests_also_when_they_collide(small: Model) -> None:
     request = asked(small, foregrounds=("background", "a cat", "a cat"), harmonize="none")
     stack = generate(request, small, Options())
-    assert stack.names == ("the background", "background", "a cat", "a cat 2")
+    assert stack.names == ("background 2", "background", "a cat", "a cat 2")
 
 
 def test_half_precision_networks_give_a_stack_too() -> None:

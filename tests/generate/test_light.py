@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from layercli.generate._light import Transfer, changed, contact_shadow, light_on, relit
+from layercli.generate._light import PIVOT, Transfer, changed, contact_shadow, light_on, shades
 
 BARE = Transfer(contact=0.0)
 
@@ -20,12 +20,20 @@ def pictures(side: int = 64) -> tuple[Tensor, Tensor]:
     return composite, alpha
 
 
-@given(st.floats(-2, 2))
-def test_relighting_by_what_changed_gives_the_changed_picture(stops: float) -> None:
-    composite, _ = pictures()
-    other = ((composite + 4 / 255) * 2**stops - 4 / 255).clamp(0, 1)
-    torch.testing.assert_close(relit(composite, changed(other, composite)), other, atol=1e-5, rtol=0)
-    torch.testing.assert_close(changed(composite, composite), torch.zeros(3, 64, 64))
+@given(st.floats(-2, 1.4))
+def test_a_pixel_of_middle_brightness_changes_by_so_many_stops(stops: float) -> None:
+    before = torch.full((3, 2, 2), PIVOT)
+    shadows, light = shades(torch.full((3, 2, 2), stops))
+    after = 1 - (1 - before * shadows) * (1 - light)
+    torch.testing.assert_close(after, before * 2**stops, atol=1e-5, rtol=0)
+    assert bool((shadows == 1).all()) or not light.any()  # never both
+
+
+def test_what_changed_is_counted_in_stops() -> None:
+    before = torch.full((3, 2, 2), 0.4)
+    floor = 4 / 255
+    torch.testing.assert_close(changed(before, before), torch.zeros(3, 2, 2))
+    torch.testing.assert_close(changed((before + floor) / 2 - floor, before), torch.full((3, 2, 2), -1.0))
 
 
 @given(st.floats(0, 0.2), st.floats(0, 1), st.sampled_from([32, 64]))
