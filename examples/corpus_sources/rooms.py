@@ -16,7 +16,7 @@ from .packages import Packages
 from .pictures import SCENE_SIDE, Picture
 from .rendering import VIEW_ANGLE, Camera, Solid, Stage, overhead
 from .shards import Shard
-from .surfaces import FLOORS, WALLS, asphalt, grass, sky
+from .surfaces import FLOORS, WALLS, Surface, asphalt, grass, sky
 from .wording import with_article
 
 SIZE = (480, SCENE_SIDE)
@@ -34,7 +34,7 @@ _PLACES = {
     "Exterior": "a yard with grass and sky",
     "Vehicles": "a road",
 }
-_OUTSIDE = {"Exterior": grass, "Vehicles": asphalt}
+_OUTSIDE: dict[str, Surface] = {"Exterior": grass, "Vehicles": asphalt}
 
 
 def placed(place: str) -> str:

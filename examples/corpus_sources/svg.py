@@ -47,9 +47,9 @@ def normalised(svg: str) -> str:
     box = numbers or [0.0, 0.0, width, height]
     bare = re.sub(r"\s(viewBox|width|height)\s*=\s*([\"']).*?\2", "", tag, flags=re.DOTALL)
     added = [
-        f'viewBox="{" ".join(f"{number:g}" for number in box)}"',
-        f'width="{width:g}"',
-        f'height="{height:g}"',
+        f'viewBox="{" ".join(f"{number:.9g}" for number in box)}"',
+        f'width="{width:.9g}"',
+        f'height="{height:.9g}"',
     ]
     if not re.search(r"\sxmlns\s*=", bare):
         added.append('xmlns="http://www.w3.org/2000/svg"')
