@@ -40,6 +40,9 @@ CATALOGUES = (
     Catalogue("Scopia", "CC-BY-3.0", 19756),
 )
 
+# Models whose own licence file says something else than the catalogue that they are in.
+_LICENCES = {"BlendSwap-CC-0_139": "CC-BY-3.0", "BlendSwap-CC-0_140": "CC-BY-3.0"}
+
 # Azimuth and elevation in degrees: mostly from the front and slightly above, as people take pictures.
 VIEWS = ((35, 20), (-35, 12), (0, 6), (60, 22), (-65, 16), (145, 22), (15, 30), (-22, 5))
 # What belongs in a wall has a front only.
@@ -126,8 +129,9 @@ def pieces(catalogue: Catalogue, packages: Packages) -> Iterator[Piece]:
     for number, entry in sorted(read_catalogue(text).items()):
         if {"name", "model", "width", "depth", "height"} <= entry.keys():
             width, depth, height = (float(entry[key]) / 100 for key in ("width", "depth", "height"))
+            model = f"{catalogue.name}_{number:03}"
             yield Piece(
-                model=f"{catalogue.name}_{number:03}",
+                model=model,
                 name=piece_name(entry["name"]),
                 category=entry.get("category", ""),
                 creator=entry.get("creator", ""),
@@ -135,7 +139,7 @@ def pieces(catalogue: Catalogue, packages: Packages) -> Iterator[Piece]:
                 size=(width, depth, height),
                 turn=tuple(float(value) for value in entry.get("modelRotation", "").split()),
                 in_wall=entry.get("doorOrWindow") == "true",
-                licence=catalogue.licence,
+                licence=_LICENCES.get(model, catalogue.licence),
             )
 
 
@@ -215,7 +219,7 @@ def renders(catalogue: Catalogue, packages: Packages) -> Iterator[Picture]:
                 caption=with_article(piece.name),
                 style="3D render (textured)",
                 source=f"deb:{PACKAGE[0]} ({catalogue.name})",
-                licence=catalogue.licence,
+                licence=piece.licence,
                 group=piece.category,
                 model=piece.model,
                 view=view,

@@ -404,6 +404,21 @@ def test_a_preview_has_the_licence_of_its_scene(tmp_path: Path) -> None:
     assert {licence for *_, licence in found} == {"CC-BY-3.0"}
 
 
+def test_the_notice_names_every_package_and_version() -> None:
+    notice = (Path(__file__).parents[2] / "NOTICE").read_text(encoding="utf-8")
+    sets = [(icon_set.package, icon_set.version) for icon_set in emoji.SETS]
+    games = [scenes.ENDLESS_SKY, scenes.WALLPAPERS, scenes.POVRAY, scenes.RENPY]
+    for package, version in [
+        *sets,
+        *games,
+        emoji.FLUENT_3D,
+        emoji.NAMES,
+        openclipart.PACKAGE,
+        furniture.PACKAGE,
+    ]:
+        assert f"{package} {version}" in " ".join(notice.split())
+
+
 def test_clip_art_under_another_licence_is_left_out() -> None:
     free = '<cc:license rdf:resource="http://web.resource.org/cc/PublicDomain" />'
     assert openclipart.is_free(free)
@@ -466,6 +481,7 @@ def test_pieces_have_their_true_size_and_windows_only_a_front(tmp_path: Path) ->
     assert sofa.obj == folder / "some/couch/couch.obj"
     assert len(sofa.views) == 8
     assert (window.model, window.views) == ("Some_010", (0, 2))
+    assert {sofa.licence, window.licence} == {"CC0"}
 
 
 def test_materials_become_readable_to_vtk(tmp_path: Path) -> None:
