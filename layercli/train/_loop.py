@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +115,15 @@ def run_loop(
 ) -> int:
     """Train `model` in place on `loss_at(model, step, device)`; leaves the averaged weights in it.
 
-    Returns the number of steps done. `out/log.jsonl` gets a row every 20 steps, `out/state.pt` is the
-    checkpoint. `on_checkpoint(step)` runs with the averaged weights in place (sample sheets, exports).
+    Returns the number of steps done. `out/options.json` holds what was asked, `out/log.jsonl` gets a row
+    every 20 steps, `out/state.pt` is the checkpoint. `on_checkpoint(step)` runs with the averaged weights in place (sample sheets, exports).
     """
     if options.threads:
         torch.set_num_threads(options.threads)
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
+    asked = json.dumps(asdict(options), indent=1) + "\n"
+    (out / "options.json").write_text(asked, encoding="utf-8")
     accelerator = Accelerator(
         cpu=options.device == "cpu",
         mixed_precision="no" if options.precision == "fp32" else options.precision,

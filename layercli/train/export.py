@@ -30,12 +30,14 @@ class Options:
     out: str = "runs/model"
 
 
-def last_log_row(folder: Path) -> dict[str, Any]:
-    """The last line of a stage's log.jsonl, empty if there is none."""
-    log = folder / "log.jsonl"
+def report_of(folder: Path) -> dict[str, Any]:
+    """How far a stage came (the last line of its log) and its options; empty where the stage left none."""
+    log, asked = folder / "log.jsonl", folder / "options.json"
     lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-    row: dict[str, Any] = json.loads(lines[-1]) if lines else {}
-    return row
+    return {
+        "last": json.loads(lines[-1]) if lines else {},
+        "options": json.loads(asked.read_text(encoding="utf-8")) if asked.is_file() else {},
+    }
 
 
 def train(options: Options, on_step: Callable[[int, int], None] = lambda done, total: None) -> Path:
@@ -60,8 +62,8 @@ def train(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     for file in files:
         file.chmod(0o644)  # safetensors writes for the owner alone
     report = {
-        "autoencoder": last_log_row(Path(options.autoencoder)),
-        "base": last_log_row(Path(options.base)),
+        "autoencoder": report_of(Path(options.autoencoder)),
+        "base": report_of(Path(options.base)),
         "torch": torch.__version__,
         "sha256": {
             file.relative_to(out).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files

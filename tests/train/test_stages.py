@@ -165,7 +165,8 @@ def test_the_parts_are_put_together_as_a_model_folder(trained: Path, tmp_path: P
     model = EmbeddedModel.load(folder, name="own", device=torch.device("cpu"), dtype=torch.float32)
     report = json.loads((folder / "training.json").read_text())
     assert model.weight_hashes().items() >= report["sha256"].items()
-    assert report["autoencoder"]["step"] == 40
+    assert report["autoencoder"]["last"]["step"] == 40
+    assert report["autoencoder"]["options"]["crop"] == 64
 
 
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
