@@ -116,7 +116,8 @@ def run_loop(
     """Train `model` in place on `loss_at(model, step, device)`; leaves the averaged weights in it.
 
     Returns the number of steps done. `out/options.json` holds what was asked, `out/log.jsonl` gets a row
-    every 20 steps, `out/state.pt` is the checkpoint. `on_checkpoint(step)` runs with the averaged weights in place (sample sheets, exports).
+    every 20 steps, `out/state.pt` is the checkpoint. `on_checkpoint(step)` runs with the averaged weights in
+    place (sample sheets, exports).
     """
     if options.threads:
         torch.set_num_threads(options.threads)
