@@ -209,29 +209,31 @@ class Exchange:
 
     def _meet(self, output: Tensor, masks: _Masks, layer: int, halves: int) -> Tensor:
         """Eq 1 and Eq 2 on the outputs of one layer, in place: (B, N, D)."""
-        count, apart = len(self.rectangles), self._part != "all"
+        count = len(self.rectangles)
         frames = output.unflatten(0, (halves, -1))
-        if self._part == "foregrounds":
-            blended = self._blended.get(layer)
-        else:
-            sent = self._sent[layer].unflatten(0, (halves, count)) if apart else frames[:, :count]
-            grid = _grid(masks.placed[0])
-            placed = [
-                maps.place(sent[:, i].unflatten(1, _grid(masks.soft[i])), rectangle, grid)[0]
-                for i, rectangle in enumerate(self.rectangles)
-            ]
+        objects = frames[:, :count]
+        if self._part == "scene":
+            objects = self._sent[layer].unflatten(0, (halves, count))
+        grid = _grid(masks.placed[0])
+        placed = [
+            maps.place(objects[:, i].unflatten(1, _grid(masks.soft[i])), rectangle, grid)[0]
+            for i, rectangle in enumerate(self.rectangles)
+        ]
+        if self._part != "foregrounds":
             weights = [mask.to(output.dtype) for mask in masks.placed]
-            blended = maps.blend_in(frames[:, -1].unflatten(1, grid), placed, weights)  # Eq 1
-            self._blended[layer] = blended
+            self._blended[layer] = maps.blend_in(frames[:, -1].unflatten(1, grid), placed, weights)  # Eq 1
+        blended = self._blended.get(layer)
         if blended is None:
             return output
         if self._part != "scene" and self.rules.feedback:
             for i, rectangle in enumerate(self.rectangles):
-                grid = _grid(masks.soft[i])
-                hard = masks.hard[i] * maps.lift(masks.seen[i][None], rectangle, grid)[0]
-                back = maps.lift(blended, rectangle, grid)
-                own = frames[:, i].unflatten(1, grid)
-                frames[:, i] = maps.feed_back(own, back, hard.to(output.dtype)).flatten(1, 2)  # Eq 2
+                own = objects[:, i].unflatten(1, _grid(masks.soft[i]))
+                hard = masks.hard[i] * maps.lift(masks.seen[i][None], rectangle, _grid(own[0]))[0]
+                # What the scene adds to the object comes back, not the object's own features, which a
+                # smaller rectangle has blurred; in a frame that fills the scene this is a'_Bl itself.
+                back = own + maps.lift(blended - placed[i], rectangle, _grid(own[0]))
+                fed = maps.feed_back(own, back, hard.to(output.dtype))  # Eq 2
+                frames[:, i] = fed.flatten(1, 2)
         if self._part != "foregrounds":
             frames[:, -1] = blended.flatten(1, 2)
         return output

@@ -17,7 +17,7 @@ from layercli.core.layers import Layer, LayerStack
 from layercli.core.masks import open_mask
 from layercli.core.requests import Box, GenerateRequest
 from layercli.diffusion.attention import Rectangle
-from layercli.generate._alpha import alpha_from_hint, levelled
+from layercli.generate._alpha import alpha_from_hint, levelled, without_specks
 from layercli.generate._joint import Sampled
 from layercli.generate._masks import in_frame, mask_rectangle
 from layercli.generate._placement import (
@@ -79,9 +79,14 @@ def plan_for(request: GenerateRequest, model: Model) -> Plan:
 
 
 def decoded_stack(
-    request: GenerateRequest, model: Model, plan: Plan, sampled: Sampled, levels: tuple[float, float]
+    request: GenerateRequest,
+    model: Model,
+    plan: Plan,
+    sampled: Sampled,
+    levels: tuple[float, float],
+    specks: float,
 ) -> LayerStack:
-    """The background and every foreground in its place, straight alpha."""
+    """The background and every foreground in its place, straight alpha; levels, specks: see _alpha."""
     name = _free("background", request.layer_names)
     scene = resized(used_part(model.decode(sampled.background, ["background"])[0], plan), plan.canvas)
     scene[3] = 1.0  # scaling may round it
@@ -91,6 +96,7 @@ def decoded_stack(
         objects = levelled(objects, levels)
     elif sampled.hint is not None:
         objects = alpha_from_hint(objects[:, :3], sampled.hint)
+    objects = without_specks(objects, specks)
     for index, (name, prompt) in enumerate(zip(request.layer_names, request.foregrounds, strict=True)):
         cutting = _placed(objects[index], plan, index, model.alpha)
         layers.append(Layer(name=name, rgba=cutting.rgba, offset=cutting.offset, prompt=prompt))

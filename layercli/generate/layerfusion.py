@@ -45,8 +45,8 @@ class Options:
     Harmonising: window (times of IRH; below it the picture is free), fuse (Eq 12 on pixels or on latents),
     transfer (light and shadow, or the whole picture), smooth, reach, strongest, colour, contact (see
     _light.Transfer), against (harmonise the bare background too, and keep only what the objects change).
-    Sampling: eta, rescale (of guidance). Alpha: levels (what becomes 0 and 1), hold (down to which time a
-    mask holds its foreground).
+    Sampling: eta, rescale (of guidance). Alpha: levels (what becomes 0 and 1), specks (the share of an object
+    below which a loose piece is cleared), hold (down to which time a mask holds its foreground).
     """
 
     d: float = 10.0
@@ -70,6 +70,7 @@ class Options:
     eta: float = 0.0
     rescale: float = 0.0
     levels: tuple[float, float] = (0.06, 0.94)
+    specks: float = 0.01
     hold: int = 500
 
     def __post_init__(self) -> None:
@@ -145,7 +146,7 @@ def generate(
     rules = options.rules if meets else None
     with torch.no_grad():
         sampled = sample_frames(model, scene, sampling, rules, lambda done: on_step(done, total))
-        stack = decoded_stack(request, model, plan, sampled, options.levels)
+        stack = decoded_stack(request, model, plan, sampled, options.levels, options.specks)
         if request.harmonize != "irh":
             return stack
         seen = torch.stack([tensor(stack.flatten()), tensor(stack.layers[0].rgba)])

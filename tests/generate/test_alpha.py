@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from layercli.generate._alpha import alpha_from_hint, levelled
+from layercli.generate._alpha import alpha_from_hint, levelled, without_specks
 
 
 def test_levels_clear_haze_and_holes_and_keep_soft_edges() -> None:
@@ -29,3 +29,26 @@ def test_alpha_from_attention_follows_the_pictures_edge() -> None:
     assert (rgba[0, 3] - disc).abs().mean() < 0.5 * (coarse - disc).abs().mean()
     overlap = torch.minimum(rgba[0, 3], disc).sum() / torch.maximum(rgba[0, 3], disc).sum()
     assert overlap > 0.93
+
+
+def test_small_loose_pieces_go_and_large_ones_stay() -> None:
+    rgba = torch.full((2, 4, 64, 64), 0.5)
+    rgba[:, 3] = 0
+    rgba[:, 3, 8:40, 8:40] = 1
+    rgba[:, 3, 8:40, 40:42] = 0.1  # a soft edge
+    rgba[0, 3, 50:60, 50:60] = 1  # a large piece
+    rgba[1, 3, 53:55, 53:55] = 1  # a speck
+    rgba[1, 3, 52, 52] = 0.1  # its rim
+    found = without_specks(rgba, 0.02)
+    assert torch.equal(found[0], rgba[0])
+    assert not found[1, 3, 45:, 45:].any()
+    assert torch.equal(found[1, 3, :45, :45], rgba[1, 3, :45, :45])
+
+
+def test_pieces_that_touch_by_a_bent_line_are_one() -> None:
+    rgba = torch.zeros(1, 4, 64, 64)
+    rgba[0, 3, 4:40, 4:40] = 1
+    rgba[0, 3, 40:60, 36:38] = 1
+    rgba[0, 3, 58:60, 38:60] = 1
+    assert torch.equal(without_specks(rgba, 0.5), rgba)
+    assert torch.equal(without_specks(torch.zeros(1, 4, 30, 31), 0.5), torch.zeros(1, 4, 30, 31))

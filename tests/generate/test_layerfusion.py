@@ -187,7 +187,7 @@ CHANGES: dict[str, Any] = {
 
 
 def test_every_option_is_tried() -> None:
-    assert set(CHANGES) | {"hold"} == {field.name for field in dataclasses.fields(Options)}
+    assert set(CHANGES) | {"hold", "specks"} == {field.name for field in dataclasses.fields(Options)}
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +199,13 @@ def default_stack(small: Model) -> LayerStack:
 def test_every_option_changes_the_picture(small: Model, default_stack: LayerStack, name: str) -> None:
     stack = generate(asked(small, steps=4), small, Options(**{name: CHANGES[name]}))
     assert not same(stack, default_stack)
+
+
+def test_loose_pieces_are_cleared(small: Model) -> None:
+    request = asked(small, harmonize="none")
+    stacks = [generate(request, small, Options(levels=(0.7, 0.75), specks=share)) for share in (0.0, 0.9)]
+    seen = [float(stack.layer("a dog").rgba[..., 3].sum()) for stack in stacks]
+    assert seen[1] < seen[0]
 
 
 @pytest.mark.parametrize(
