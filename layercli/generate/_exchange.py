@@ -13,7 +13,7 @@ from layercli.diffusion import attention as maps
 from layercli.diffusion.attention import Grid, Rectangle
 from layercli.models.hooks import AttentionCall, AttentionLayer, last_self_attention
 
-Prior = Literal["both", "structure", "content"]
+Prior = Literal["both", "structure", "content", "alpha"]
 Part = Literal["all", "foregrounds", "scene"]
 
 
@@ -21,9 +21,10 @@ Part = Literal["all", "foregrounds", "scene"]
 class Rules:
     """Which pieces of LayerFusion run; each can be left out.
 
-    d: boundary coefficient; prior: what masks are made of; blend: Eq 1; feedback: Eq 2; share: background and
-    blended frame attend to each other; shield: the background does not look at what foregrounds cover in the
-    blended frame; window: the times (low, high) at which frames meet.
+    d: boundary coefficient; prior: what masks are made of, the paper's two priors, one of them, or the alpha
+    of the picture predicted so far, for models that have one; blend: Eq 1; feedback: Eq 2; share: background
+    and blended frame attend to each other; shield: the background does not look at what foregrounds cover in
+    the blended frame; window: the times (low, high) at which frames meet.
     """
 
     d: float = 10.0
@@ -37,10 +38,11 @@ class Rules:
 
 @dataclass(kw_only=True, eq=False)
 class _Maps:
-    """What was read from the foregrounds in one call: (k, N) per map."""
+    """What was read from the foregrounds in one call, (k, N) a map; alpha: (k, h, w), the latents' grid."""
 
     structure: Tensor | None = None
     content: dict[int, Tensor] = field(default_factory=dict)
+    alpha: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -105,6 +107,10 @@ class Exchange:
             self._masks.clear()
             self._note_hint()
 
+    def notice(self, alpha: Tensor | None) -> None:
+        """Take note of the foregrounds' alpha after a step, (k, h, w): the "alpha" prior of the next one."""
+        self._fresh.alpha = alpha
+
     def alpha_hint(self) -> Tensor | None:
         """The mean of the finest soft masks over the later half of the steps, (k, h, w); None before any.
 
@@ -138,6 +144,8 @@ class Exchange:
         """Keep the foregrounds' maps of the conditional half (section 3.2)."""
         first = query.shape[0] // halves * (halves - 1)
         rows = slice(first, first + len(self.rectangles))
+        if self.rules.prior == "alpha":
+            return
         if call.layer.cross and self.rules.prior != "structure":
             bias = call.bias()
             read = maps.probabilities(query[rows], key[rows], None if bias is None else bias[rows])
@@ -147,6 +155,11 @@ class Exchange:
 
     def _soft(self, block: int, grid: Grid) -> Tensor | None:
         """mask_soft of a block on a grid, (k, h, w, 1); None as long as a prior it needs is not known."""
+        if self.rules.prior == "alpha":
+            alpha = self._known.alpha
+            if alpha is None:
+                return None
+            return maps.resize_map(alpha.flatten(1), _grid(alpha[0]), grid).unflatten(1, grid)[..., None]
         structure, content = self._known.structure, self._known.content.get(block)
         missing = {"both": structure is None or content is None, "structure": structure is None}
         if missing.get(self.rules.prior, content is None):

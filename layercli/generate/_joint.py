@@ -104,6 +104,8 @@ def sample_frames(
                 stack.enter_context(edited_attention(unet, exchange))
         for done, states in enumerate(zip(*walks, strict=True), 1):
             joint = len(states) == 1
+            if exchange is not None:
+                exchange.notice(model.coarse_alpha(states[0].x0[:k]))
             steps.append((_rows(states[0], slice(0, k)), _rows(states[-1], slice(k if joint else 0, None))))
             on_step(done)
     return Sampled(steps=steps, hint=None if exchange is None else exchange.alpha_hint())
@@ -129,7 +131,7 @@ def _walks(
         if exchange is not None:
             reads = sampling.prior_pass and part != "scene"
             reader = model.denoiser(text.select(range(k))) if reads else None
-            denoise = _announced(denoise, exchange, part, reader, k)
+            denoise = _announced(model, denoise, exchange, part, reader, k)
         return sample(
             denoise,
             frame_noise(sampling.seed, numbers, shape).to(model.device),
@@ -171,14 +173,15 @@ def _text(model: Model, scene: Scene, prompts: Sequence[str]) -> Conditioning:
 
 
 def _announced(
-    denoise: Denoiser, exchange: Exchange, part: Part, reader: Denoiser | None, k: int
+    model: Model, denoise: Denoiser, exchange: Exchange, part: Part, reader: Denoiser | None, k: int
 ) -> Denoiser:
     """The denoiser, telling the exchange of each call first."""
 
     def announced(x: Tensor, t: Tensor) -> Tensor:
         if reader is not None:
             exchange.begin(int(t[0]), part, recording=True)
-            reader(x[:k], t[:k])
+            x0, _ = model.schedule.split(x[:k], reader(x[:k], t[:k]), int(t[0]))
+            exchange.notice(model.coarse_alpha(x0))
         exchange.begin(int(t[0]), part)
         return denoise(x, t)
 

@@ -40,8 +40,9 @@ from layercli.models.family import Kind, Model
 class Options:
     """Every piece can be switched off or set, so that its share can be measured.
 
-    Exchange: d, prior, prior_pass, blend (Eq 1), feedback (Eq 2), share and shield (Algorithm 3), exchange
-    (times at which frames meet), blended_text (the paper gives the blended frame the background's text).
+    Exchange: d, prior ("both" is the paper's; "auto" takes "alpha", the predicted picture's own, where a
+    model has it), prior_pass, blend (Eq 1), feedback (Eq 2), share and shield (Algorithm 3), exchange (times
+    at which frames meet), blended_text (the paper gives the blended frame the background's text).
     Harmonising: window (times of IRH; below it the picture is free), fuse (Eq 12 on pixels or on latents),
     transfer (light and shadow, or the whole picture), smooth, reach, strongest, colour, contact (see
     _light.Transfer), against (harmonise the bare background too, and keep only what the objects change).
@@ -50,7 +51,7 @@ class Options:
     """
 
     d: float = 10.0
-    prior: Prior = "both"
+    prior: Literal["auto", "both", "structure", "content", "alpha"] = "auto"
     prior_pass: bool = False
     blend: bool = True
     feedback: bool = True
@@ -81,12 +82,14 @@ class Options:
         if not 0 <= self.levels[0] < self.levels[1] <= 1:
             raise LayercliError("levels are two rising numbers from 0 to 1.", "Try: -O levels=0.06-0.94")
 
-    @property
-    def rules(self) -> Rules:
-        """How frames meet."""
+    def rules(self, model: Model) -> Rules:
+        """How frames meet; raises LayercliError for the "alpha" prior on a model that has none."""
+        if self.prior == "alpha" and not model.alpha:
+            raise LayercliError(f'The model "{model.name}" has no alpha of its own.', "Try: -O prior=both")
+        own: Prior = "alpha" if model.alpha else "both"
         return Rules(
             d=self.d,
-            prior=self.prior,
+            prior=own if self.prior == "auto" else self.prior,
             blend=self.blend,
             feedback=self.feedback,
             share=self.share,
@@ -143,7 +146,7 @@ def generate(
         eta=options.eta,
         prior_pass=options.prior_pass,
     )
-    rules = options.rules if meets else None
+    rules = options.rules(model) if meets else None
     with torch.no_grad():
         sampled = sample_frames(model, scene, sampling, rules, lambda done: on_step(done, total))
         stack = decoded_stack(request, model, plan, sampled, options.levels, options.specks)

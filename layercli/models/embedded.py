@@ -111,6 +111,10 @@ class EmbeddedModel(Model):
                 rgba[row, 3] = 1.0
         return rgba
 
+    def coarse_alpha(self, latents: Tensor) -> Tensor:
+        """Alpha on the latents' own grid, read off without decoding: (B, C, h, w) -> (B, h, w)."""
+        return self.codec.coarse_alpha(latents)
+
 
 def _schedule(config: Path) -> Schedule:
     """v-prediction on the cosine schedule, asked from pure noise on.

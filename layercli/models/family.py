@@ -150,6 +150,10 @@ class Model(ABC):
         "background" and "global" frames come with alpha 1.
         """
 
+    def coarse_alpha(self, latents: Tensor) -> Tensor | None:
+        """Alpha on the latents' own grid, (B, C, h, w) -> (B, h, w) in [0, 1]; None for families without."""
+        return None
+
     def denoiser(self, conditioning: Conditioning) -> Denoiser:
         """The network's prediction for these frames, as a function of (x (B, C, h, w), t (B,))."""
         rows: dict[int, list[int]] = {}

@@ -141,6 +141,23 @@ def test_one_foreground_is_algorithm_3_layer_by_layer(model: Model, prior: str) 
     assert tuple(compared) == layers
 
 
+def test_the_alpha_prior_is_the_mask_itself(model: Model) -> None:
+    exchange = exchange_for(model, Rules(prior="alpha"), [WHOLE])
+    rows, columns = model.latent_shape(model.native_size)[1:]
+    alpha = torch.zeros(1, rows, columns)
+    alpha[:, : rows // 2] = 1
+    exchange.begin(500)
+    assert exchange._masks_at(0, rows * columns // 4) is None
+    exchange.notice(alpha)
+    exchange.begin(400)
+    masks = exchange._masks_at(0, rows * columns // 4)
+    assert masks is not None
+    assert masks.soft[0][: rows // 4 - 1].min() > 0.9 and masks.soft[0][rows // 4 + 1 :].max() < 0.1
+    torch.testing.assert_close(masks.hard[0], maps.hard_mask(masks.soft[0], 10.0))
+    exchange.notice(alpha)
+    assert not torch.allclose(walk(model, exchange, 1, steps=1), walk(model, None, 1), atol=1e-6)
+
+
 def test_each_switch_changes_what_it_should_and_nothing_else(model: Model) -> None:
     """Rows: two foregrounds, background, blended."""
     places = [PLACED, WHOLE]

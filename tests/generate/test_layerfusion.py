@@ -217,6 +217,12 @@ def test_impossible_options_are_refused(wrong: dict[str, Any]) -> None:
         Options(**wrong)
 
 
+def test_a_model_without_alpha_cannot_give_it(tmp_path: Path) -> None:
+    model = tiny.sd15(tmp_path)
+    with pytest.raises(LayercliError, match="alpha"):
+        generate(asked(model), model, Options(prior="alpha"))
+
+
 def test_guidance_one_and_one_step_work(small: Model) -> None:
     stack = generate(asked(small, guidance=1.0, steps=1), small, Options())
     assert stack.names == ("background", "a dog", "a ball", "shadows", "light")
