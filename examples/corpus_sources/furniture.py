@@ -195,7 +195,7 @@ def is_worth_keeping(image: Image.Image) -> bool:
         return False
     height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
     filled = rows.size / (height * width)
-    return max(height, width) >= 0.25 * max(image.size) and min(height, width) >= 8 and filled > 0.04
+    return bool(max(height, width) >= 0.25 * max(image.size) and min(height, width) >= 8 and filled > 0.04)
 
 
 def renders(catalogue: Catalogue, packages: Packages) -> Iterator[Picture]:

@@ -12,7 +12,8 @@ Surface = Callable[[np.random.Generator], np.ndarray]
 
 
 def _grid() -> tuple[np.ndarray, np.ndarray]:
-    return np.mgrid[0:SIDE, 0:SIDE]
+    rows, columns = np.mgrid[0:SIDE, 0:SIDE]
+    return rows, columns
 
 
 def _noise(dice: np.random.Generator, cell: int) -> np.ndarray:
