@@ -2,7 +2,7 @@
 
     python examples/noun_sheet.py nouns.png --seed 0 --style "3d render"
 
-Every picture is what `layercli generate --fg "a NOUN" --bg … --harmonize none --seed 0` draws as foreground.
+Noise, steps and guidance are those of `layercli generate --fg "a NOUN" --bg … --harmonize none --seed 0`.
 """
 
 from __future__ import annotations

@@ -73,6 +73,16 @@ def test_convert_from_python(tmp_path):
     assert again.names == stack.names
 
 
+def test_the_sheet_of_nouns_repeats_from_its_seed(tmp_path, model):
+    for name, seed in (("a.png", "0"), ("again.png", "0"), ("other.png", "1")):
+        words = (name, "--model", model, "--steps", "2", "--seed", seed, "--nouns", "cat", "apple")
+        done = example("noun_sheet.py", tmp_path, *words)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip() == name
+    drawn, again, other = ((tmp_path / name).read_bytes() for name in ("a.png", "again.png", "other.png"))
+    assert drawn == again != other
+
+
 def test_data_and_train(tmp_path):
     make_corpus(tmp_path / "corpus")
     done = example("data.sh", tmp_path, "corpus", "64", "-O", "globals=4", "-O", "places=2")
