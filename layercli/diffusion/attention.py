@@ -7,7 +7,7 @@ Source: LayerFusion (arXiv 2412.04460), section 3 and Algorithms 1 to 3. Shapes:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -94,7 +94,7 @@ def blend_in(blended: Tensor, foregrounds: Sequence[Tensor], soft: Sequence[Tens
     """
     result = blended
     for a_fg, mask in zip(foregrounds, soft, strict=True):
-        result = a_fg * mask + result * (1 - mask)
+        result = torch.lerp(result, a_fg, mask)
     return result
 
 
@@ -111,7 +111,7 @@ def feed_back(foreground: Tensor, blended: Tensor, hard: Tensor) -> Tensor:
 
     Among several foregrounds, `hard` is weighed by `visibility`: what covers an object is no part of it.
     """
-    return blended * hard + foreground * (1 - hard)
+    return torch.lerp(foreground, blended, hard)
 
 
 def resize_map(values: Tensor, grid: Grid, to: Grid) -> Tensor:
@@ -143,40 +143,76 @@ def grid_at(latent: Grid, level: int) -> Grid:
     return -(-latent[0] // 2**level), -(-latent[1] // 2**level)
 
 
-def place(frame: Tensor, rectangle: Rectangle, canvas: Grid) -> tuple[Tensor, Tensor]:
-    """Put a frame's features into its rectangle of the canvas.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Placement:
+    """Resampling between k frames of a grid (h, w) and their rectangles on a canvas of a grid (y, x).
 
-    frame: (B, h, w, D) -> (features (B, *canvas, D), coverage (*canvas, 1) in [0, 1]). Cells are averaged by
-    area; features are those of the covered part of a cell, 0 where nothing is covered.
+    Cells are averaged by area. down (k, y, h) and across (k, x, w) take frames to the canvas, up (k, h, y)
+    and back (k, w, x) return; coverage: (k, y, x, 1) in [0, 1]; whole: every frame is the canvas itself.
     """
-    rows, columns = frame.shape[1:3]
-    if rectangle == WHOLE and (rows, columns) == canvas:
-        return frame, torch.ones(*canvas, 1, dtype=frame.dtype, device=frame.device)
-    left, top, right, bottom = rectangle
-    down = _overlaps(canvas[0], rows, top, bottom).to(frame)
-    across = _overlaps(canvas[1], columns, left, right).to(frame)
-    sums = torch.einsum("yi,xj,bijd->byxd", down, across, frame)
-    coverage = (down.sum(1)[:, None] * across.sum(1)[None, :])[..., None]
-    return sums / coverage.clamp_min(1e-6), coverage
+
+    down: Tensor
+    across: Tensor
+    up: Tensor
+    back: Tensor
+    coverage: Tensor
+    whole: bool
+
+    @classmethod
+    def of(
+        cls, rectangles: Sequence[Rectangle], frame: Grid, canvas: Grid, device: torch.device
+    ) -> Placement:
+        """The placement of frames in rectangles of a canvas."""
+        covers = [
+            (_overlaps(canvas[0], frame[0], top, bottom), _overlaps(canvas[1], frame[1], left, right))
+            for left, top, right, bottom in rectangles
+        ]
+        down, across = (torch.stack(parts).to(device) for parts in zip(*covers, strict=True))
+        rows, columns = down.sum(-1, keepdim=True), across.sum(-1, keepdim=True)
+        returns = [
+            (
+                _complete(_overlaps(frame[0], canvas[0], *_seen_from(top, bottom))),
+                _complete(_overlaps(frame[1], canvas[1], *_seen_from(left, right))),
+            )
+            for left, top, right, bottom in rectangles
+        ]
+        up, back = (torch.stack(parts).to(device) for parts in zip(*returns, strict=True))
+        return cls(
+            down=down / rows.clamp_min(1e-6),
+            across=across / columns.clamp_min(1e-6),
+            up=up,
+            back=back,
+            coverage=(rows * columns.transpose(1, 2))[..., None],
+            whole=frame == canvas and all(rectangle == WHOLE for rectangle in rectangles),
+        )
+
+    def place(self, frames: Tensor) -> Tensor:
+        """Frames' features on the canvas: (..., k, h, w, D) -> (..., k, y, x, D), 0 where nothing is covered.
+
+        A cell that is covered in part holds the features of that part; weigh it by coverage.
+        """
+        return frames if self.whole else _resample(frames, self.down, self.across)
+
+    def lift(self, canvas: Tensor) -> Tensor:
+        """What the canvas holds in each rectangle: (..., k or 1, y, x, D) -> (..., k, h, w, D).
+
+        Where a rectangle reaches beyond the canvas the nearest covered cells are repeated.
+        """
+        return canvas if self.whole else _resample(canvas, self.up, self.back)
 
 
-def lift(canvas: Tensor, rectangle: Rectangle, frame: Grid) -> Tensor:
-    """Read a frame's rectangle back from the canvas: (B, y, x, D) -> (B, *frame, D), averaged by area.
-
-    Where the rectangle reaches beyond the canvas the nearest covered cells are repeated.
-    """
-    rows, columns = canvas.shape[1:3]
-    if rectangle == WHOLE and (rows, columns) == frame:
-        return canvas
-    left, top, right, bottom = rectangle
-    height, width = max(bottom - top, 1e-6), max(right - left, 1e-6)
-    down = _overlaps(frame[0], rows, -top / height, (1 - top) / height)
-    across = _overlaps(frame[1], columns, -left / width, (1 - left) / width)
-    down, across = _complete(down).to(canvas), _complete(across).to(canvas)
-    return torch.einsum("iy,jx,byxd->bijd", down, across, canvas)
+def _resample(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """rows (k, i, y) and columns (k, j, x) on values (..., k or 1, y, x, D) -> (..., k, i, j, D)."""
+    tall = rows.to(values.dtype) @ values.flatten(-2)
+    return columns.to(values.dtype)[:, None] @ tall.unflatten(-1, values.shape[-2:])
 
 
-@lru_cache(maxsize=1024)
+def _seen_from(start: float, end: float) -> tuple[float, float]:
+    """Where the unit interval lies in the coordinates of [start, end]."""
+    length = max(end - start, 1e-6)
+    return -start / length, (1 - start) / length
+
+
 def _overlaps(cells: int, sources: int, start: float, end: float) -> Tensor:
     """Share of every cell of a unit axis covered by every source cell, the sources spanning [start, end].
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from layercli.diffusion import attention as maps
-from layercli.diffusion.attention import Grid, Rectangle
+from layercli.diffusion.attention import Grid, Placement, Rectangle
 from layercli.models.hooks import AttentionCall, AttentionLayer, last_self_attention
 
 Prior = Literal["both", "structure", "content", "alpha"]
@@ -47,15 +47,17 @@ class _Maps:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Masks:
-    """Masks of one transformer block, one per foreground, with a last axis of one.
+    """Masks of one transformer block, with a last axis of one, and the placement of frames at its level.
 
-    soft, hard: (h, w, 1) on the frame's grid; placed, seen (what no later foreground covers): on the scene's.
+    soft: (k, h, w, 1) in the frames; placed: (k, y, x, 1), soft on the scene's grid; hard: (k, h, w, 1),
+    weighed by what no later foreground covers; covered: (y, x, 1), all foregrounds together.
     """
 
-    soft: list[Tensor]
-    hard: list[Tensor]
-    placed: list[Tensor]
-    seen: list[Tensor]
+    soft: Tensor
+    placed: Tensor
+    hard: Tensor
+    covered: Tensor
+    placement: Placement
 
 
 class Exchange:
@@ -92,7 +94,8 @@ class Exchange:
         self._recording = False
         self._active = False
         self._fresh, self._known = _Maps(), _Maps()
-        self._masks: dict[int, _Masks | None] = {}
+        self._masks: dict[tuple[int, int], _Masks] = {}
+        self._placements: dict[int, Placement] = {}
         self._sent: dict[int, Tensor] = {}
         self._blended: dict[int, Tensor] = {}
         self._hints: list[Tensor] = []
@@ -155,12 +158,12 @@ class Exchange:
 
     def _soft(self, block: int, grid: Grid) -> Tensor | None:
         """mask_soft of a block on a grid, (k, h, w, 1); None as long as a prior it needs is not known."""
-        if self.rules.prior == "alpha":
-            alpha = self._known.alpha
-            if alpha is None:
-                return None
-            return maps.resize_map(alpha.flatten(1), _grid(alpha[0]), grid).unflatten(1, grid)[..., None]
         structure, content = self._known.structure, self._known.content.get(block)
+        if self.rules.prior == "alpha":
+            if self._known.alpha is None:
+                return None
+            flat = maps.resize_map(self._known.alpha.flatten(1), self.frame, grid)
+            return flat.unflatten(1, grid)[..., None]
         missing = {"both": structure is None or content is None, "structure": structure is None}
         if missing.get(self.rules.prior, content is None):
             return None
@@ -171,20 +174,29 @@ class Exchange:
 
     def _masks_at(self, block: int, positions: int) -> _Masks | None:
         """The masks of a block at the level of a call with so many positions."""
-        if block in self._masks:
-            return self._masks[block]
         level = maps.level_of(positions, self.scene if self._part == "scene" else self.frame)
-        flat = self._soft(block, maps.grid_at(self.frame, level))
-        if flat is None:
+        # Only the content prior differs from block to block.
+        key = (level, block if self.rules.prior in ("both", "content") else -1)
+        if key in self._masks:
+            return self._masks[key]
+        grid = maps.grid_at(self.frame, level)
+        soft = self._soft(block, grid)
+        if soft is None:
             return None
-        soft = list(flat)
-        placed = []
-        for mask, rectangle in zip(soft, self.rectangles, strict=True):
-            features, coverage = maps.place(mask[None], rectangle, maps.grid_at(self.scene, level))
-            placed.append(features[0] * coverage)
-        hard = [maps.hard_mask(mask, self.rules.d) for mask in soft]
-        self._masks[block] = _Masks(soft=soft, hard=hard, placed=placed, seen=maps.visibility(placed))
-        return self._masks[block]
+        if level not in self._placements:
+            to = maps.grid_at(self.scene, level)
+            self._placements[level] = Placement.of(self.rectangles, grid, to, soft.device)
+        placement = self._placements[level]
+        placed = placement.place(soft) * placement.coverage
+        seen = torch.stack(maps.visibility(list(placed)))
+        self._masks[key] = _Masks(
+            soft=soft,
+            placed=placed,
+            hard=maps.hard_mask(soft, self.rules.d) * placement.lift(seen),
+            covered=1 - seen[0] * (1 - placed[0]),
+            placement=placement,
+        )
+        return self._masks[key]
 
     def _shared(
         self,
@@ -195,58 +207,51 @@ class Exchange:
     ) -> Tensor:
         """Self-attention in which background and blended frame attend to both (Algorithm 3), others alone."""
         query, key, value = (tensor.unflatten(0, (halves, -1)) for tensor in heads)
-        alone = query.shape[1] - 2
-        # (halves, 2, H, N, d) -> both frames' tokens side by side, once for each of the two
-        keys, values = (
-            tensor[:, alone:].transpose(1, 2).flatten(2, 3)[:, None].expand(-1, 2, -1, -1, -1).flatten(0, 1)
-            for tensor in (key, value)
-        )
-        bias = self._shield(masks, halves, query) if self.rules.shield and masks is not None else None
-        pair = call.attend(query[:, alone:].flatten(0, 1), keys, values, bias).unflatten(0, (halves, 2))
+        alone = query.shape[1] - 2  # (halves, frames, H, N, d)
+        # Both frames' tokens side by side are one longer sequence that attends to itself.
+        q, k, v = (tensor[:, alone:].transpose(1, 2).flatten(2, 3) for tensor in (query, key, value))
+        bias = self._shield(masks, heads[0]) if self.rules.shield and masks is not None else None
+        scene = call.attend(q, k, v, bias).unflatten(1, (2, -1))
         if alone == 0:
-            return pair.flatten(0, 1)
-        apart = call.attend(*(tensor[:, :alone].flatten(0, 1) for tensor in (query, key, value)))
-        return torch.cat([apart.unflatten(0, (halves, alone)), pair], dim=1).flatten(0, 1)
+            return scene.flatten(0, 1)
+        q, k, v = (tensor[:, :alone].flatten(0, 1) for tensor in (query, key, value))
+        apart = call.attend(q, k, v)
+        return torch.cat([apart.unflatten(0, (halves, alone)), scene], dim=1).flatten(0, 1)
 
-    def _shield(self, masks: _Masks, halves: int, like: Tensor) -> Tensor:
-        """Logit bias (2·halves, 1, 1, 2N): to the background, the covered part of the blended frame fades.
+    def _shield(self, masks: _Masks, like: Tensor) -> Tensor:
+        """Logit bias (1, 1, 2N, 2N): to the background, the covered part of the blended frame fades.
 
         log(1-m) multiplies an attention weight by what is left uncovered, so that no object is copied into
         the background (the residue of DreamLayer's supplement, Fig 4).
         """
-        covered = 1 - masks.seen[0] * (1 - masks.placed[0])
-        fade = torch.log1p(-covered.flatten().clamp(0, 1 - 1e-4))
-        bias = torch.zeros(2, 2, len(fade), dtype=torch.float32, device=like.device)
-        bias[0, 1] = fade  # row: who looks, background first; column: at whom
-        return bias.flatten(1)[:, None, None].repeat(halves, 1, 1, 1).to(like.dtype)
+        fade = torch.log1p(-masks.covered.flatten().clamp(0, 1 - 1e-4)).to(like.dtype)
+        positions = len(fade)
+        bias = like.new_zeros(1, 1, 2 * positions, 2 * positions)
+        bias[..., :positions, positions:] = fade  # rows: who looks, the background first; columns: at whom
+        return bias
 
     def _meet(self, output: Tensor, masks: _Masks, layer: int, halves: int) -> Tensor:
         """Eq 1 and Eq 2 on the outputs of one layer, in place: (B, N, D)."""
-        count = len(self.rectangles)
+        count, placement = len(self.rectangles), masks.placement
         frames = output.unflatten(0, (halves, -1))
-        objects = frames[:, :count]
-        if self._part == "scene":
-            objects = self._sent[layer].unflatten(0, (halves, count))
-        grid = _grid(masks.placed[0])
-        placed = [
-            maps.place(objects[:, i].unflatten(1, _grid(masks.soft[i])), rectangle, grid)[0]
-            for i, rectangle in enumerate(self.rectangles)
-        ]
+        objects = (
+            self._sent[layer].unflatten(0, (halves, count)) if self._part == "scene" else frames[:, :count]
+        )
+        objects = objects.unflatten(2, masks.soft.shape[1:3])
+        placed = placement.place(objects)
         if self._part != "foregrounds":
-            weights = [mask.to(output.dtype) for mask in masks.placed]
-            self._blended[layer] = maps.blend_in(frames[:, -1].unflatten(1, grid), placed, weights)  # Eq 1
+            own = frames[:, -1].unflatten(1, masks.placed.shape[1:3])
+            weights = masks.placed.to(output.dtype)
+            self._blended[layer] = maps.blend_in(own, placed.unbind(1), weights.unbind(0))  # Eq 1
         blended = self._blended.get(layer)
         if blended is None:
             return output
         if self._part != "scene" and self.rules.feedback:
-            for i, rectangle in enumerate(self.rectangles):
-                own = objects[:, i].unflatten(1, _grid(masks.soft[i]))
-                hard = masks.hard[i] * maps.lift(masks.seen[i][None], rectangle, _grid(own[0]))[0]
-                # What the scene adds to the object comes back, not the object's own features, which a
-                # smaller rectangle has blurred; in a frame that fills the scene this is a'_Bl itself.
-                back = own + maps.lift(blended - placed[i], rectangle, _grid(own[0]))
-                fed = maps.feed_back(own, back, hard.to(output.dtype))  # Eq 2
-                frames[:, i] = fed.flatten(1, 2)
+            # What the scene adds to an object comes back, not the object's own features, which a smaller
+            # rectangle has blurred; for a frame that fills the scene this is a'_Bl itself.
+            back = objects + placement.lift(blended[:, None] - placed)
+            fed = maps.feed_back(objects, back, masks.hard.to(output.dtype))  # Eq 2
+            frames[:, :count] = fed.flatten(2, 3)
         if self._part != "foregrounds":
             frames[:, -1] = blended.flatten(1, 2)
         return output
@@ -262,7 +267,3 @@ class Exchange:
         soft = self._soft(finest, grid)
         if soft is not None:
             self._hints.append(soft[..., 0])
-
-
-def _grid(mask: Tensor) -> Grid:
-    return mask.shape[0], mask.shape[1]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from layercli.diffusion.attention import WHOLE, Rectangle, place
+from layercli.diffusion.attention import Placement, Rectangle
 from layercli.diffusion.sample import Denoiser, State, sample
 from layercli.diffusion.schedule import CLEAN, Schedule
 
@@ -38,16 +38,15 @@ def fuse_placed(
     the background's is filled up with the background's own noise.
     """
     grid = (background.shape[1], background.shape[2])
-    placed, small = [], []
-    for latents, alpha, rectangle in zip(objects, alphas, rectangles, strict=True):
-        features, _ = place(latents.permute(1, 2, 0)[None], rectangle, grid)
-        moved = features[0].permute(2, 0, 1)
-        if rectangle != WHOLE:
-            lost = (background.var() - moved.var()).clamp_min(0).sqrt()
-            moved = moved + lost * noise
-        placed.append(moved)
-        small.append(F.adaptive_avg_pool2d(alpha[None].to(latents), grid)[0])
-    return fuse(background, placed, small)
+    placement = Placement.of(rectangles, (objects.shape[2], objects.shape[3]), grid, objects.device)
+    moved = placement.place(objects.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+    if not placement.whole:
+        cells = (placement.coverage > 0).flatten(1).sum(1) * len(background)
+        variance = moved.square().flatten(1).sum(1) / cells.clamp_min(1)
+        lost = (background.square().mean() - variance).clamp_min(0).sqrt()
+        moved = moved + lost[:, None, None, None] * noise
+    small = [F.adaptive_avg_pool2d(alpha[None].to(objects), grid)[0] for alpha in alphas]
+    return fuse(background, list(moved), small)
 
 
 def fusing_time(path: Sequence[int], window: tuple[int, int]) -> int:

@@ -11,15 +11,15 @@ from torch.nn import functional as F
 
 from layercli.diffusion.attention import (
     WHOLE,
+    Placement,
+    Rectangle,
     blend_in,
     content_prior,
     feed_back,
     grid_at,
     hard_mask,
     level_of,
-    lift,
     minmax,
-    place,
     probabilities,
     resize_map,
     soft_mask,
@@ -139,18 +139,23 @@ def test_resizing_to_the_same_grid_is_the_identity_and_keeps_means() -> None:
     torch.testing.assert_close(resize_map(torch.ones(1, 16), (4, 4), (7, 5)), torch.ones(1, 35))
 
 
-def test_a_frame_that_is_the_canvas_is_passed_through() -> None:
-    frame = random(1, 4, 4, 3)
-    placed, coverage = place(frame, WHOLE, (4, 4))
-    assert placed is frame and coverage.min() == 1.0
-    assert lift(frame, WHOLE, (4, 4)) is frame
+HERE = torch.device("cpu")
 
 
-def test_place_puts_cells_where_the_rectangle_is() -> None:
-    frame = torch.arange(4.0).reshape(1, 2, 2, 1)
-    placed, coverage = place(frame, (0.5, 0.0, 1.0, 0.5), (4, 4))
-    assert coverage[..., 0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
-    assert placed[0, :2, 2:, 0].tolist() == [[0, 1], [2, 3]]
+def test_frames_that_are_the_canvas_are_passed_through() -> None:
+    placement = Placement.of([WHOLE, WHOLE], (4, 4), (4, 4), HERE)
+    frames = random(2, 4, 4, 3)
+    assert placement.place(frames) is frames and placement.lift(frames) is frames
+    assert placement.coverage.shape == (2, 4, 4, 1) and placement.coverage.min() == 1.0
+
+
+def test_place_puts_cells_where_the_rectangles_are() -> None:
+    frames = torch.arange(4.0).reshape(1, 2, 2, 1).repeat(2, 1, 1, 1)
+    placement = Placement.of([(0.5, 0.0, 1.0, 0.5), WHOLE], (2, 2), (4, 4), HERE)
+    placed = placement.place(frames)
+    assert placement.coverage[0, ..., 0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert placed[0, :2, 2:, 0].tolist() == [[0, 1], [2, 3]] and not placed[0, 2:].any()
+    assert placed[1, ..., 0].tolist() == [[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
 
 
 fractions = st.tuples(
@@ -158,23 +163,30 @@ fractions = st.tuples(
 ).map(lambda r: (r[0], r[1], r[0] + r[2], r[1] + r[3]))
 
 
-@given(fractions)
-def test_a_constant_frame_stays_constant_and_covers_its_area(rectangle: tuple[float, ...]) -> None:
-    placed, coverage = place(torch.full((1, 5, 5, 2), 3.0), rectangle, (8, 6))  # type: ignore[arg-type]
-    inside = coverage[..., 0] > 1e-3
-    torch.testing.assert_close(placed[0][inside], torch.full_like(placed[0][inside], 3.0), atol=1e-3, rtol=0)
-    left, top, right, bottom = (min(max(v, 0.0), 1.0) for v in rectangle)
-    torch.testing.assert_close(float(coverage.mean()), (right - left) * (bottom - top), atol=1e-4, rtol=0)
+@given(st.lists(fractions, min_size=1, max_size=3))
+def test_a_constant_frame_stays_constant_and_covers_its_area(rectangles: list[Rectangle]) -> None:
+    placement = Placement.of(rectangles, (5, 5), (8, 6), HERE)
+    placed = placement.place(torch.full((2, len(rectangles), 5, 5, 2), 3.0))
+    assert placed.shape == (2, len(rectangles), 8, 6, 2)
+    inside = (placement.coverage[..., 0] > 1e-3).expand(2, -1, -1, -1)
+    torch.testing.assert_close(placed[inside], torch.full_like(placed[inside], 3.0), atol=1e-2, rtol=0)
+    for index, rectangle in enumerate(rectangles):
+        left, top, right, bottom = (min(max(v, 0.0), 1.0) for v in rectangle)
+        area = float(placement.coverage[index].mean())
+        torch.testing.assert_close(area, (right - left) * (bottom - top), atol=1e-4, rtol=0)
 
 
 @given(fractions)
-def test_lifting_a_constant_canvas_gives_the_constant(rectangle: tuple[float, ...]) -> None:
-    lifted = lift(torch.full((1, 8, 6, 2), 3.0), rectangle, (5, 5))  # type: ignore[arg-type]
+def test_lifting_a_constant_canvas_gives_the_constant(rectangle: Rectangle) -> None:
+    lifted = Placement.of([rectangle], (5, 5), (8, 6), HERE).lift(torch.full((1, 8, 6, 2), 3.0))
     torch.testing.assert_close(lifted, torch.full((1, 5, 5, 2), 3.0))
 
 
-def test_lift_reads_back_what_place_wrote() -> None:
-    frame = random(1, 4, 4, 2)
-    rectangle = (0.25, 0.5, 0.75, 1.0)
-    placed, _ = place(frame, rectangle, (8, 8))
-    torch.testing.assert_close(lift(placed, rectangle, (4, 4)), frame)
+def test_lift_reads_back_what_place_wrote_and_one_canvas_serves_all() -> None:
+    frames = random(2, 4, 4, 3)
+    placement = Placement.of([(0.25, 0.5, 0.75, 1.0), (0.0, 0.0, 0.5, 0.5)], (4, 4), (8, 8), HERE)
+    torch.testing.assert_close(placement.lift(placement.place(frames)), frames)
+    canvas = random(1, 8, 8, 3)
+    lifted = placement.lift(canvas)
+    assert lifted.shape == (2, 4, 4, 3)
+    torch.testing.assert_close(lifted[1], canvas[0, :4, :4])

@@ -186,11 +186,12 @@ def test_the_shield_keeps_what_is_covered_out_of_the_background(model: Model) ->
     exchange.begin(500)
     masks = exchange._masks_at(0, positions)
     assert masks is not None
-    bias = exchange._shield(masks, 2, torch.zeros(1))
+    bias = exchange._shield(masks, torch.zeros(1))[0, 0]
     n = masks.placed[0].numel()
-    assert bias.shape == (4, 1, 1, 2 * n)
-    assert not bias[1].any() and not bias[0, ..., :n].any()
-    torch.testing.assert_close(bias[0, 0, 0, n:].exp(), 1 - masks.placed[0].flatten().clamp(0, 1 - 1e-4))
+    assert bias.shape == (2 * n, 2 * n)
+    assert not bias[n:].any() and not bias[:, :n].any()
+    uncovered = 1 - masks.placed[0].flatten().clamp(0, 1 - 1e-4)
+    torch.testing.assert_close(bias[:n, n:].exp(), uncovered.expand(n, n))
 
 
 def test_guided_halves_are_treated_alike_and_read_from_the_conditional(model: Model) -> None:
