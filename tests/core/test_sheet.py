@@ -121,9 +121,10 @@ def test_a_grid_keeps_each_pictures_own_shape():
 
 def test_a_grids_title_makes_room_for_itself():
     pictures = [np.zeros((8, 8, 4), dtype=np.float32)]
-    assert draw_grid(pictures, columns=2, width=400, title="Nouns").shape[0] > draw_grid(
-        pictures, columns=2, width=400
-    ).shape[0]
+    assert (
+        draw_grid(pictures, columns=2, width=400, title="Nouns").shape[0]
+        > draw_grid(pictures, columns=2, width=400).shape[0]
+    )
 
 
 @pytest.mark.parametrize(("count", "captions", "columns"), [(0, [], 3), (2, ["one"], 3), (1, [], 0)])
