@@ -51,27 +51,28 @@ def light_on(
     the scene without its objects, from the same noise, so that only what the objects cause is left of the
     ground; standing: (H, W) alphas of the objects that touch the ground.
     """
-    size = (alpha.shape[0], alpha.shape[1])
     neutral = stops.mean(dim=0, keepdim=True)
     stops = neutral + transfer.colour * (stops - neutral)
     ground = stops
     if without is not None:
         plain = without.mean(dim=0, keepdim=True)
         ground = stops - (plain + transfer.colour * (without - plain))
-    side = min(stops.shape[1:])
-    small = _sized(alpha[None], (stops.shape[1], stops.shape[2]))[0]
+    # All of it is smooth, so it is made at the size of the harmonised picture, and scaled to the canvas.
+    size, small = (alpha.shape[0], alpha.shape[1]), (stops.shape[1], stops.shape[2])
+    side, covered = min(small), _sized(alpha[None], small)[0]
     if transfer.reach > 0:
-        near = (3 * _gaussian(small[None], transfer.reach * side)).clamp(0, 1)
+        near = (3 * _gaussian(covered[None], transfer.reach * side)).clamp(0, 1)
         stops, ground = stops * near, ground * near
     # Objects and ground are smoothed apart: a shadow on the ground does not darken who casts it, and an
     # object takes on the light of the scene without getting blotches.
-    inside = _sized(_blurred(stops, small, 4 * transfer.smooth * side), size)
-    outside = _sized(_blurred(ground, 1 - small, transfer.smooth * side), size)
+    inside = _blurred(stops, covered, 4 * transfer.smooth * side)
+    outside = _blurred(ground, 1 - covered, transfer.smooth * side)
     if transfer.contact > 0:
         for thing in standing:
-            outside = torch.minimum(outside, -transfer.contact * contact_shadow(thing))
-    limit = transfer.strongest
-    return limit * torch.tanh((inside * alpha + outside * (1 - alpha)) / limit)
+            shadow = contact_shadow(_sized(thing[None], small)[0])
+            outside = torch.minimum(outside, -transfer.contact * shadow)
+    mixed = _sized(inside, size) * alpha + _sized(outside, size) * (1 - alpha)
+    return transfer.strongest * torch.tanh(mixed / transfer.strongest)
 
 
 def shades(stops: Tensor) -> tuple[Tensor, Tensor]:

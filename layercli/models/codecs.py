@@ -62,11 +62,11 @@ class RGBACodec:
         """
         if self._probe is None:
             shapes = _random_shapes(8, 16 * self.downscale, latents.device)
-            flat = self.encode(shapes).permute(0, 2, 3, 1).flatten(0, 2)
-            wanted = F.avg_pool2d(shapes[:, 3:], self.downscale).flatten()
+            flat = self.encode(shapes).permute(0, 2, 3, 1).flatten(0, 2).cpu().double()
+            wanted = F.avg_pool2d(shapes[:, 3:], self.downscale).flatten().cpu().double()
             known = torch.cat([flat, torch.ones_like(flat[:, :1])], dim=1)
-            gram = known.T @ known + 1e-2 * torch.eye(known.shape[1], device=latents.device)
-            self._probe = torch.linalg.solve(gram, known.T @ wanted)
+            gram = known.T @ known + 1e-2 * torch.eye(known.shape[1])
+            self._probe = torch.linalg.solve(gram, known.T @ wanted).float().to(latents.device)
         weights, offset = self._probe[:-1], self._probe[-1]
         return (torch.einsum("bchw,c->bhw", latents.float(), weights) + offset).clamp(0, 1)
 

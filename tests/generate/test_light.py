@@ -88,7 +88,7 @@ def test_neutral_light_has_no_hue() -> None:
 
 def test_a_standing_object_has_a_contact_shadow_at_least() -> None:
     _, alpha = pictures(160)
-    found = light_on(alpha, torch.zeros(3, 32, 32), None, [alpha], Transfer(contact=1.0))
+    found = light_on(alpha, torch.zeros(3, 160, 160), None, [alpha], Transfer(contact=1.0))
     assert found[:, 80:82, 45:75].max() < -0.3
     assert not (found * alpha).any() and found.max() <= 0
     deep = torch.full((3, 160, 160), -1.2)
