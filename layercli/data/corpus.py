@@ -24,6 +24,13 @@ from layercli.data.captions import plain_caption, sampling_weight, style_word
 
 HELD_OUT_SHARE = 0.03
 
+# Works whose own files state share-alike or GPL terms, whatever a manifest says of their package.
+_NOT_OPEN_ENOUGH = (
+    "povray/examples/previews/advanced/",
+    "povray/examples/previews/camera/fisheye",
+    "openclipart/svg/computer/firewall_denco_01",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -42,7 +49,7 @@ def is_held_out(row: dict[str, Any], share: float = HELD_OUT_SHARE) -> bool:
 
 
 def read_manifest(corpus: Path) -> list[dict[str, Any]]:
-    """The rows of `manifest.jsonl`, in order."""
+    """The rows of `manifest.jsonl`, in order, less the works whose own files do not allow this use."""
     manifest = corpus / "manifest.jsonl"
     if not manifest.is_file():
         raise LayercliError(
@@ -50,7 +57,8 @@ def read_manifest(corpus: Path) -> list[dict[str, Any]]:
             "Name the corpus folder: layercli data corpus -O corpus=DIR (examples/rebuild_corpus.py)",
         )
     with manifest.open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.strip()]
+        rows = [json.loads(line) for line in lines if line.strip()]
+    return [row for row in rows if not any(part in row.get("orig", "") for part in _NOT_OPEN_ENOUGH)]
 
 
 def square_object(picture: Image.Image, size: int) -> np.ndarray:

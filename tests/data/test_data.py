@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,16 @@ def test_a_missing_manifest_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(LayercliError) as caught:
         corpus.build(corpus.Options(corpus=str(tmp_path), out=str(tmp_path / "out")))
     assert "manifest.jsonl" in caught.value.message and "layercli data corpus" in caught.value.hint
+
+
+def test_works_under_share_alike_terms_are_left_out(tmp_path: Path) -> None:
+    folder = make_corpus(tmp_path)
+    manifest = folder / "manifest.jsonl"
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    rows[0]["orig"] = "povray-examples/usr/share/doc/povray/examples/previews/advanced/abyss.jpg"
+    rows[1]["orig"] = "povray-examples/usr/share/doc/povray/examples/previews/objects/bolt.jpg"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert [row["member"] for row in corpus.read_manifest(folder)] == [row["member"] for row in rows[1:]]
 
 
 def test_an_oblong_object_is_centred_not_stretched() -> None:
