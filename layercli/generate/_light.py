@@ -33,7 +33,7 @@ class Transfer:
     smooth: float = 0.02
     reach: float = 0.12
     strongest: float = 1.5
-    colour: float = 0.3
+    colour: float = 0.2
     contact: float = 0.8
 
 

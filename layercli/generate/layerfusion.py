@@ -65,7 +65,7 @@ class Options:
     smooth: float = 0.02
     reach: float = 0.12
     strongest: float = 1.5
-    colour: float = 0.3
+    colour: float = 0.2
     contact: float = 0.8
     against: bool = True
     eta: float = 0.0

@@ -2,8 +2,8 @@
 
 Run it: python tests/benchmarks/bench_joint.py [--foregrounds 2] [--steps 6] [--rounds 5] [--model FOLDER]
 Both loops denoise the same k frames (foregrounds, background, blended) with guidance, that is 2k rows a
-step; ours also reads the priors, makes the masks and blends attention. The loops take turns, so that a busy
-machine slows both; the ratio of the fastest rounds is printed with that of the medians.
+step; ours also makes the masks and blends attention. The loops take turns, so that a busy machine slows
+both; the ratio of the fastest rounds is printed with that of the medians.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from layercli.diffusion.schedule import Schedule
-from layercli.generate._exchange import Rules
 from layercli.generate._joint import Sampling, Scene, sample_frames
 from layercli.generate._placement import default_boxes, frame_rectangle
+from layercli.generate.layerfusion import Options
 from layercli.models.catalog import load_model
 from layercli.models.embedded import EmbeddedModel
 from layercli.models.family import Kind, Model
@@ -85,7 +85,7 @@ def theirs(model: Model, prompts: list[str], kinds: list[Kind], steps: int) -> C
     return loop
 
 
-def ours(model: Model, prompts: list[str], steps: int) -> Callable[[], torch.Tensor]:
+def ours(model: Model, prompts: list[str], steps: int, prior: str = "auto") -> Callable[[], torch.Tensor]:
     """Joint sampling with everything of LayerFusion switched on."""
     k, size = len(prompts) - 2, model.native_size
     boxes = default_boxes(prompts[:k], size, 0, {})
@@ -100,7 +100,8 @@ def ours(model: Model, prompts: list[str], steps: int) -> Callable[[], torch.Ten
         frame=size,
     )
     sampling = Sampling(seed=0, steps=steps, guidance=4.0)
-    return lambda: sample_frames(model, scene, sampling, Rules()).foregrounds
+    rules = Options(prior=prior).rules(model)  # type: ignore[arg-type]
+    return lambda: sample_frames(model, scene, sampling, rules).foregrounds
 
 
 def main() -> None:
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--foregrounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--prior", default="auto", help="what the masks are made of: auto, both, alpha…")
     parser.add_argument("--model", type=Path, default=None, help="a folder; random weights by default")
     chosen = parser.parse_args()
     model = random_model() if chosen.model is None else load_model(str(chosen.model))
@@ -116,7 +118,7 @@ def main() -> None:
     kinds: list[Kind] = [*["foreground"] * chosen.foregrounds, "background", "global"]  # type: ignore[list-item]
     loops = {
         "diffusers": theirs(model, prompts, kinds, chosen.steps),
-        "layercli": ours(model, prompts, chosen.steps),
+        "layercli": ours(model, prompts, chosen.steps, chosen.prior),
     }
     seconds: dict[str, list[float]] = {name: [] for name in loops}
     for round_ in range(chosen.rounds + 1):
