@@ -114,6 +114,61 @@ _ALIASES = {
     "house with garden": "house",
 }
 
+# Captions that end in a common noun and show something else, or something around it.
+_OTHER_THINGS = {
+    "adventurer hat",
+    "apple i book",
+    "baby high chair",
+    "beach with umbrella",
+    "bedside table",
+    "bonsai tree",
+    "cable car",
+    "camping lamp",
+    "ceiling lamp",
+    "chandelier lamp",
+    "changing table",
+    "closed umbrella",
+    "clothes horse",
+    "confetti ball",
+    "corn dog",
+    "couch and lamp",
+    "crystal ball",
+    "cuckoo clock",
+    "cup cake",
+    "diya lamp",
+    "dog house",
+    "doll house",
+    "dressing table",
+    "football table",
+    "golf flag + ball",
+    "hot dog",
+    "leafless tree",
+    "man bouncing ball",
+    "man driving car",
+    "man rowing boat",
+    "mezzanine bed",
+    "mirror ball",
+    "moon cake",
+    "pendant lamp",
+    "person bouncing ball",
+    "person in bed",
+    "person rowing boat",
+    "phoenix bird",
+    "punching ball",
+    "railway car",
+    "rice ball",
+    "sand castle",
+    "simple pig",
+    "slate apple",
+    "street lamp",
+    "tanabata tree",
+    "timer clock",
+    "tram car",
+    "wilted flower",
+    "woman bouncing ball",
+    "woman rowing boat",
+}
+
 _STYLES = (
     ("3d render (textured)", "3d render"),
     ("3d render (room)", "3d render"),
@@ -151,6 +206,8 @@ def without_article(caption: str) -> str:
 def plain_noun(caption: str) -> str | None:
     """The common noun that a person would type for this caption, if there is one."""
     phrase = without_article(caption)
+    if phrase in _OTHER_THINGS:
+        return None
     if phrase in _ALIASES:
         return _ALIASES[phrase]
     last = phrase.split(",")[0].split(" ")[-1]

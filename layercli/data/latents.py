@@ -17,6 +17,8 @@ import numpy as np
 import torch
 
 from layercli.data.pictures import Pictures
+from layercli.models.family import resolve_device
+from layercli.models.precision import fast_autocast, fast_layout
 from layercli.models.rgba_autoencoder import RGBAAutoencoder, load_autoencoder
 
 LEVELS = 127.0
@@ -43,7 +45,7 @@ def encode_pictures(
         rgba = np.stack([pictures.pixels(i) for i in range(start, min(len(pictures), start + batch))])
         both = torch.from_numpy(np.stack([rgba, rgba[:, :, ::-1]], 1)).to(device)
         flat = both.flatten(0, 1).permute(0, 3, 1, 2).float() / 255
-        with torch.autocast(device.type, torch.bfloat16):
+        with fast_autocast(device):
             raw = autoencoder.encode(flat).float() * autoencoder.scale + autoencoder.shift
         parts.append(
             torch.round(raw * LEVELS).clamp(-LEVELS, LEVELS).to(torch.int8).unflatten(0, (-1, 2)).cpu()
@@ -57,7 +59,8 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
     autoencoder = load_autoencoder(options.autoencoder)
-    autoencoder.to(options.device, memory_format=torch.channels_last).eval()
+    device = resolve_device(options.device)
+    autoencoder.to(device, memory_format=fast_layout(device)).eval()
     encoder_hash = hashlib.sha256()
     for value in autoencoder.encoder.state_dict().values():
         encoder_hash.update(value.cpu().numpy().tobytes())

@@ -15,13 +15,16 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
 from layercli.core.errors import LayercliError
+from layercli.models.family import resolve_device
+from layercli.models.precision import fast_layout, mixed_precision
+from layercli.train._muon import Muon, takes
 
 OnStep = Callable[[int, int], None]
 LOG_EVERY = 20
@@ -34,6 +37,8 @@ class LoopOptions:
     decay: share of the steps, at the end, over which the learning rate falls linearly to zero.
     minutes: stop (with a checkpoint) after this long, 0 for no limit.
     init: a folder of weights to start from instead of random ones.
+    optimizer: "muon" for matrices and convolutions (AdamW for the rest), or "adamw" for all.
+    precision: "auto" takes what the device does fast: bf16, fp16 or fp32.
     """
 
     data: str = "runs/data"
@@ -41,6 +46,7 @@ class LoopOptions:
     steps: int = 10_000
     batch: int = 32
     accumulate: int = 1
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 5e-4
     warmup: int = 200
     decay: float = 0.2
@@ -50,7 +56,7 @@ class LoopOptions:
     seed: int = 0
     minutes: float = 0.0
     checkpoint_minutes: float = 4.0
-    precision: str = "bf16"
+    precision: str = "auto"
     device: str = "auto"
     resume: bool = True
     init: str = ""
@@ -106,6 +112,25 @@ class Average:
             parameter.copy_(value)
 
 
+def optimizers_for(
+    model: nn.Module, options: LoopOptions, device: torch.device
+) -> list[torch.optim.Optimizer]:
+    """The optimizer, or two: Muon for the inner matrices and AdamW for ends, biases and norms."""
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    inner = [p for name, p in named if options.optimizer == "muon" and takes(name, p)]
+    taken = {id(p) for p in inner}
+    rest = torch.optim.AdamW(
+        [p for _, p in named if id(p) not in taken],
+        lr=options.learning_rate,
+        betas=(0.9, 0.99),
+        weight_decay=options.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
+    )
+    if not inner:
+        return [rest]
+    return [Muon(inner, lr=options.learning_rate, weight_decay=options.weight_decay), rest]
+
+
 def run_loop(
     model: nn.Module,
     loss_at: Callable[[nn.Module, int, torch.device], Tensor],
@@ -127,24 +152,18 @@ def run_loop(
     (out / "options.json").write_text(asked, encoding="utf-8")
     accelerator = Accelerator(
         cpu=options.device == "cpu",
-        mixed_precision="no" if options.precision == "fp32" else options.precision,
+        mixed_precision=mixed_precision(options.precision, resolve_device(options.device)),
         gradient_accumulation_steps=options.accumulate,
     )
     device = accelerator.device
-    model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(device, memory_format=fast_layout(device))  # type: ignore[call-overload]
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained,
-        lr=options.learning_rate,
-        betas=(0.9, 0.99),
-        weight_decay=options.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
-    )
+    optimizers = optimizers_for(model, options, device)
     average = Average(trained)
     state_file, first = out / "state.pt", 0
     if options.resume and state_file.exists():
-        first = _restore(state_file, trained, optimizer, average, device)
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
+        first = _restore(state_file, trained, optimizers, average, device)
+    wrapped, *optimizers = accelerator.prepare(model, *optimizers)
     wrapped.train()
 
     def checkpoint(step: int) -> None:
@@ -154,7 +173,7 @@ def run_loop(
             "step": step,
             "model": [p.detach().cpu() for p in trained],
             "average": [v.cpu() for v in average.values],
-            "optimizer": optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
         }
         torch.save(state, out / "state.pt.part")
         (out / "state.pt.part").replace(state_file)
@@ -171,7 +190,7 @@ def run_loop(
     done, losses = first, torch.zeros((), device=device)
     with StopRequest() as stop:
         for step in range(first, options.steps):
-            for group in optimizer.param_groups:
+            for group in (group for optimizer in optimizers for group in optimizer.param_groups):
                 group["lr"] = learning_rate_at(step, options)
             for part in range(options.accumulate):
                 with accelerator.accumulate(wrapped):
@@ -180,8 +199,9 @@ def run_loop(
                     accelerator.backward(loss)
                     if accelerator.sync_gradients:
                         accelerator.clip_grad_norm_(trained, options.clip)
-                    optimizer.step()
-                    optimizer.zero_grad()
+                    for optimizer in optimizers:
+                        optimizer.step()
+                        optimizer.zero_grad()
                 losses += loss.detach() / options.accumulate
             average.update(trained, ema_decay_at(step, options.ema))
             done, now = step + 1, time.monotonic()
@@ -224,7 +244,7 @@ def _log(out: Path, step: int, loss: float, options: LoopOptions, speed: float) 
 def _restore(
     state_file: Path,
     trained: list[nn.Parameter],
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[torch.optim.Optimizer],
     average: Average,
     device: torch.device,
 ) -> int:
@@ -234,7 +254,8 @@ def _restore(
             for parameter, value in zip(trained, state["model"], strict=True):
                 parameter.copy_(value)
         average.values = [v.to(device).float() for v in state["average"]]
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
     except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise LayercliError(
             f"{state_file} cannot be resumed: {error}",

@@ -13,6 +13,7 @@ from layercli.diffusion.guidance import classifier_free_joint
 from layercli.diffusion.sample import frame_noise, run, sample
 from layercli.diffusion.schedule import Schedule
 from layercli.models.embedded import MAX_TOKENS
+from layercli.models.precision import fast_autocast
 from layercli.models.rgba_autoencoder import RGBAAutoencoder
 from layercli.models.text_static import StaticTextEncoder
 
@@ -48,7 +49,7 @@ def draw_samples(
     kinds = torch.tensor([kind for _, kind in PROMPTS] * 2, device=device)
 
     def both(x: Tensor, t: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16):
+        with fast_autocast(device):
             velocity: Tensor = unet(x, t, tokens, class_labels=kinds).sample
         return velocity.float()
 

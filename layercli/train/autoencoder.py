@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from layercli.data.pictures import Pictures
+from layercli.models.precision import fast_layout
 from layercli.models.rgba_autoencoder import RGBAAutoencoder, flatten_on_gray, load_autoencoder
 from layercli.train._loop import LoopOptions, OnStep, run_loop
 
@@ -77,7 +78,7 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
     folder = Path(options.out) / "autoencoder"
 
     def loss_at(model: nn.Module, step: int, device: torch.device) -> Tensor:
-        rgba = crop_batch(pictures, step, options).to(device, memory_format=torch.channels_last)
+        rgba = crop_batch(pictures, step, options).to(device, memory_format=fast_layout(device))
         cells = options.crop // autoencoder.downscale
         generator = torch.Generator().manual_seed(options.seed * 1_000_003 + step)
         noise = torch.randn(

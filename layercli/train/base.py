@@ -19,6 +19,7 @@ from layercli.diffusion.schedule import Schedule
 from layercli.models.embedded import MAX_TOKENS
 from layercli.models.embedded_network import embedded_unet, load_unet, save_unet
 from layercli.models.family import KINDS
+from layercli.models.precision import fast_layout
 from layercli.models.rgba_autoencoder import load_autoencoder
 from layercli.models.text_static import StaticTextEncoder
 from layercli.train._loop import LoopOptions, OnStep, run_loop
@@ -129,7 +130,7 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * clean  # Salimans & Ho 2022, appendix D
         tokens, _ = text.encode(captions, MAX_TOKENS)
         guess = model(
-            noisy.to(device, memory_format=torch.channels_last),
+            noisy.to(device, memory_format=fast_layout(device)),
             times.to(device),
             tokens.to(device),
             class_labels=kinds.to(device),

@@ -1,0 +1,42 @@
+"""What a device computes fast: number types and memory layouts, chosen by what its processor can do."""
+
+from __future__ import annotations
+
+import torch
+
+from layercli.core.errors import LayercliError
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 has instructions of its own; emulated on a CPU it is 15 times slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # absent from older torch
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16") or able.get("bf16"))
+    return False
+
+
+def mixed_precision(name: str, device: torch.device) -> str:
+    """How a training step computes: "bf16", "fp16" or "no" (float32); "auto" takes the fast one."""
+    if name not in ("auto", "fp32", "bf16", "fp16"):
+        raise LayercliError(f'There is no precision called "{name}".', "Use one of: auto, fp32, bf16, fp16.")
+    if name != "auto":
+        return name.replace("fp32", "no")
+    if has_fast_bfloat16(device):
+        return "bf16"
+    return "fp16" if device.type == "cuda" else "no"
+
+
+def fast_autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where the device is faster with it, for passes whose result is rounded anyway."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=has_fast_bfloat16(device))
+
+
+def fast_layout(device: torch.device) -> torch.memory_format:
+    """How convolutions want their pictures: channels last, but for processors without wide vectors.
+
+    In float32 with AVX2 alone, training steps of the embedded UNet are 1.2 times faster with planes.
+    """
+    narrow = device.type == "cpu" and not has_fast_bfloat16(device)
+    return torch.contiguous_format if narrow else torch.channels_last
