@@ -128,11 +128,22 @@ def _class_outline(tree: ast.Module, name: str) -> dict[str, str]:
                     default = f" = {ast.unparse(entry.value)}" if entry.value else ""
                     outlined[entry.target.id] = ast.unparse(entry.annotation) + default
             return outlined
-        if isinstance(node, ast.ImportFrom) and node.module and name in {alias.name for alias in node.names}:
-            spec = importlib.util.find_spec(node.module)
-            if spec is not None and spec.origin:
-                return _class_outline(ast.parse(Path(spec.origin).read_text(encoding="utf-8")), name)
+    module, _, cls = name.rpartition(".")
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            imported = {alias.asname or alias.name: alias.name for alias in node.names}
+            if not module and cls in imported:
+                return _class_outline(_source(node.module), imported[cls])
+            if module in imported:
+                return _class_outline(_source(f"{node.module}.{imported[module]}"), cls)
     return {}
+
+
+def _source(module: str) -> ast.Module:
+    """What a module's file says, without importing it; empty where there is no file."""
+    spec = importlib.util.find_spec(module)
+    origin = spec.origin if spec is not None else None
+    return ast.parse(Path(origin).read_text(encoding="utf-8") if origin else "")
 
 
 def _literal(tree: ast.Module, constant: str) -> Any:

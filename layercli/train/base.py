@@ -21,7 +21,7 @@ from layercli.models.embedded_network import embedded_unet, load_unet, save_unet
 from layercli.models.family import KINDS
 from layercli.models.precision import fast_layout
 from layercli.models.rgba_autoencoder import load_autoencoder
-from layercli.models.text_static import StaticTextEncoder
+from layercli.models.text_static import EMBEDDED_FOLDER, StaticTextEncoder
 from layercli.train._loop import LoopOptions, OnStep, run_loop
 from layercli.train._sheets import draw_samples
 
@@ -31,6 +31,7 @@ class Options(LoopOptions):
     """The loop's options, the network's widths, the text encoder, and how captions are drawn.
 
     shares: how often a foreground, a background and a global frame are drawn.
+    text: the text encoder's folder; the one that ships with layercli when empty.
     autoencoder: its folder, to draw a sheet of samples at every checkpoint; none when empty.
     time_power: t is drawn as 1000 u^power: below 1, more of the times at which shapes are decided.
     snr_gamma: min-SNR weighting of the v-prediction loss; 0 leaves it unweighted.
@@ -42,7 +43,7 @@ class Options(LoopOptions):
     learning_rate: float = 8e-4
     autoencoder: str = ""
     channels: tuple[int, ...] = (96, 160, 192)
-    text: str = "layercli/weights/embedded/text"
+    text: str = ""
     caption_drop: float = 0.1
     style_share: float = 0.8
     noun_share: float = 0.5
@@ -109,7 +110,7 @@ def v_prediction_loss(guess: Tensor, truth: Tensor, snr: Tensor, gamma: float) -
 def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
     """Train; every checkpoint writes `out/unet` (averaged weights, float16 shards) and `out/scheduler`."""
     frames = LatentFrames(Path(options.data), options)
-    text = StaticTextEncoder.load(Path(options.text))
+    text = StaticTextEncoder.load(options.text or EMBEDDED_FOLDER)
     signal = Schedule.cosine().alphas_cumprod
     torch.manual_seed(options.seed)
     unet = load_unet(Path(options.init)) if options.init else embedded_unet(frames.channels, options.channels)

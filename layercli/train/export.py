@@ -15,6 +15,7 @@ import torch
 from layercli.core.errors import LayercliError
 from layercli.models.embedded_network import load_unet, save_unet
 from layercli.models.rgba_autoencoder import load_autoencoder
+from layercli.models.text_static import EMBEDDED_FOLDER
 
 FILE_LIMIT = 16 * 2**20
 TOTAL_LIMIT = 40 * 2**20
@@ -22,11 +23,14 @@ TOTAL_LIMIT = 40 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The folders that the stages wrote, the text encoder's, and where the model goes."""
+    """The folders that the stages wrote, and where the model goes.
+
+    text: the text encoder's folder; the one that ships with layercli when empty.
+    """
 
     autoencoder: str = "runs/autoencoder"
     base: str = "runs/base"
-    text: str = "layercli/weights/embedded/text"
+    text: str = ""
     out: str = "runs/model"
 
 
@@ -56,8 +60,9 @@ def train(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     on_step(1, 3)
     save_unet(load_unet(Path(options.base) / "unet"), out, torch.float16)
     on_step(2, 3)
-    if Path(options.text).resolve() != (out / "text").resolve():
-        shutil.copytree(options.text, out / "text", dirs_exist_ok=True)
+    text = Path(options.text or EMBEDDED_FOLDER)
+    if text.resolve() != (out / "text").resolve():
+        shutil.copytree(text, out / "text", dirs_exist_ok=True)
     files = sorted(file for file in out.rglob("*.safetensors"))
     for file in files:
         file.chmod(0o644)  # safetensors writes for the owner alone

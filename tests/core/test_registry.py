@@ -53,6 +53,10 @@ def package(tmp_path, monkeypatch):
         '"""Inherits."""\nfrom verbs_for_test._base import Base\n'
         "class Options(Base):\n    steps: int = 20\n    data: str\n"
     )
+    (folder / "dotted.py").write_text(
+        '"""Inherits by a dotted name."""\nfrom verbs_for_test import _base as kept\n'
+        "class Options(kept.Base):\n    steps: int = 30\n"
+    )
     (folder / "_base.py").write_text("class Base:\n    seed: int = 0\n    steps: int = 10\n")
     (folder / "plain.py").write_text('"""Not a plug-in."""\nEXTENSIONS = (".zz",)\n')
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -69,6 +73,7 @@ def module(package):
 def test_plugins_are_listed_with_their_first_line_and_not_imported(package):
     assert registry.plugins(package) == {
         "broken": "Fails when imported.",
+        "dotted": "Inherits by a dotted name.",
         "heir": "Inherits.",
         "two-words": "Blend frames with a window.",
     }
@@ -90,6 +95,7 @@ def test_options_are_outlined_without_importing(package):
 def test_an_outline_holds_what_options_inherit(package):
     outline = registry.outline(package, "heir")
     assert outline == {"seed": "int = 0", "steps": "int = 20", "data": "str"}
+    assert registry.outline(package, "dotted") == {"seed": "int = 0", "steps": "int = 30"}
     assert f"{package}._base" not in sys.modules
 
 
@@ -98,7 +104,7 @@ def test_an_unknown_plugin_lists_those_there_are(package):
         with pytest.raises(LayercliError) as caught:
             ask(package, "two-wrds")
         assert caught.value.message == 'There is no "two-wrds" in verbs_for_test.'
-        assert caught.value.hint == "Did you mean two-words? There are: broken, heir, two-words."
+        assert caught.value.hint == "Did you mean two-words? There are: broken, dotted, heir, two-words."
 
 
 def test_a_name_with_a_path_in_it_is_not_a_plugin(package):
