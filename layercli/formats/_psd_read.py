@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from psd_tools import ParseLimits, PSDImage
 from psd_tools.compression import PSDDecompressionWarning
@@ -16,7 +17,8 @@ from psd_tools.psd.document import PSD
 
 from layercli.core.layers import LayerStack, Size
 from layercli.formats._files import unique_names
-from layercli.formats._psd_tree import Above, Stored, TreeReader
+from layercli.formats._psd_tree import Stored, TreeReader
+from layercli.formats._psd_view import seen
 from layercli.formats._reading import check_pixels, reading
 from layercli.formats._xmp import read_packet
 
@@ -33,17 +35,21 @@ def read(path: Path) -> LayerStack:
     """
     path = Path(path)
     notes: dict[str, list[str]] = {}
-    with reading(path, "a PSD"), _strict():
-        image, records = _open(path)
+    with reading(path, "a PSD"), strict():
+        image, records = parse(path)
         stack = _stack(image, records, notes)
     if notes:
-        said = "; ".join(f"{what} ({', '.join(names)})" for what, names in notes.items())
-        warnings.warn(f'"{path}" holds what a stack cannot: {said}.', stacklevel=2)
+        warnings.warn(f'"{path}" holds what a stack cannot: {told(notes)}.', stacklevel=2)
     return stack
 
 
+def told(notes: dict[str, list[str]]) -> str:
+    """What had to be left out or approximated, in words."""
+    return "; ".join(f"{what} ({', '.join(names)})" for what, names in notes.items())
+
+
 @contextlib.contextmanager
-def _strict() -> Iterator[None]:
+def strict() -> Iterator[None]:
     """Damage raises instead of turning into black pixels and log lines."""
     logger = logging.getLogger("psd_tools")
     propagate = logger.propagate
@@ -60,7 +66,7 @@ def _strict() -> Iterator[None]:
         logger.propagate = propagate
 
 
-def _open(path: Path) -> tuple[PSDImage, dict[int, Stored]]:
+def parse(path: Path) -> tuple[PSDImage, dict[int, Stored]]:
     """Parse a file within limits; returns its tree and, by the id of their tagged blocks, its records."""
     size = path.stat().st_size
     # A part may be read several times while it is parsed, but no honest file makes a parser read much more.
@@ -74,10 +80,13 @@ def _open(path: Path) -> tuple[PSDImage, dict[int, Stored]]:
     layers = [(layer.width, layer.height) for layer in image.descendants() if not layer.is_group()]
     shown = [size for size in layers if min(size) > 0]  # Photoshop's empty layers have no size
     check_pixels(path, "a PSD", [(image.width, image.height), *shown])
-    return image, {id(record.tagged_blocks): (record, channels) for record, channels in _records(psd)}
+    return image, {
+        id(record.tagged_blocks): (record, channels, number)
+        for number, (record, channels) in enumerate(_records(psd))
+    }
 
 
-def _records(psd: PSD) -> Iterator[Stored]:
+def _records(psd: PSD) -> Iterator[tuple[Any, Any]]:
     """The records of a file; 16- and 32-bit files keep them in a block of their own."""
     section = psd.layer_and_mask_information
     blocks = section.tagged_blocks
@@ -90,7 +99,7 @@ def _records(psd: PSD) -> Iterator[Stored]:
 def _stack(image: PSDImage, records: dict[int, Stored], notes: dict[str, list[str]]) -> LayerStack:
     receipt, prompts = read_packet(image.image_resources.get_data(Resource.XMP_METADATA) or b"")
     reader = TreeReader(image=image, records=records, notes=notes)
-    layers = list(reader.layers(image, Above()))
+    layers = list(seen(reader.parts(image), reader.folders))
     if not layers and not len(image):
         layers = [reader.flat()]
     names = unique_names(layer.name for layer in layers)
