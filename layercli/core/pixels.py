@@ -126,7 +126,7 @@ def _to_rgba(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
     pixels = np.empty((image.height, image.width, 4), dtype=np.float32)
-    pixels[..., :3] = dequantize(np.asarray(_to_srgb(image)))
+    pixels[..., :3] = dequantize(np.asarray(in_srgb(image)))
     pixels[..., 3] = 1.0 if alpha is None else dequantize(np.asarray(alpha))
     return pixels
 
@@ -141,7 +141,7 @@ def _deep_gray(image: Image.Image) -> np.ndarray:
     return np.stack([gray, gray, gray, np.ones_like(gray)], axis=-1)
 
 
-def _to_srgb(image: Image.Image) -> Image.Image:
+def in_srgb(image: Image.Image) -> Image.Image:
     """Colour of any Pillow mode as 8-bit sRGB, through the embedded profile where there is one."""
     profile = image.info.get("icc_profile")
     source = image.convert("RGB") if image.mode not in ("RGB", "CMYK", "LAB") else image

@@ -15,7 +15,8 @@ class Receipt:
     """What made a stack; it travels inside every file.
 
     request: the request as JSON values; versions: package -> version; weights: file -> SHA-256;
-    seconds: wall time; device: e.g. "cpu"; command: the shell line that repeats it.
+    seconds: wall time; device: e.g. "cpu"; command: the shell line that repeats it; edits: what was done to
+    the picture since, in order, each as JSON values.
     """
 
     request: dict[str, Any] = field(default_factory=dict)
@@ -24,6 +25,7 @@ class Receipt:
     seconds: float = 0.0
     device: str = ""
     command: str = ""
+    edits: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.seconds) or self.seconds < 0:
@@ -49,10 +51,13 @@ class Receipt:
             raise LayercliError("A receipt is not a JSON object.", hint)
         kinds: dict[str, type | tuple[type, ...]] = {
             "request": dict, "versions": dict, "weights": dict,
-            "seconds": (int, float), "device": str, "command": str,
+            "seconds": (int, float), "device": str, "command": str, "edits": list,
         }  # fmt: skip
         known = {key: data[key] for key in kinds if key in data}
         for key, value in known.items():
             if not isinstance(value, kinds[key]) or isinstance(value, bool):
                 raise LayercliError(f'A receipt has a wrong value for "{key}".', hint)
-        return cls(**known)
+        edits = known.pop("edits", [])
+        if not all(isinstance(edit, dict) for edit in edits):
+            raise LayercliError('A receipt has a wrong value for "edits".', hint)
+        return cls(**known, edits=tuple(edits))

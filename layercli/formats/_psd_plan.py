@@ -16,7 +16,7 @@ from layercli import __version__
 from layercli.core import composite
 from layercli.core.errors import LayercliError
 from layercli.core.layers import LayerStack
-from layercli.core.pixels import srgb_profile
+from layercli.core.pixels import in_srgb, srgb_profile
 from layercli.core.trim import Trimmed, trim
 from layercli.formats._files import ascii_name, clean_name, unique_names, unique_path
 from layercli.formats._xmp import packet
@@ -99,7 +99,7 @@ def plan(stack: LayerStack, options: Options) -> Document:
         merged=merged,
         resources={
             1005: _resolution(options.dpi),
-            1036: _thumbnail(merged),
+            1036: thumbnail(merged),
             1039: srgb_profile(),
             1057: _version_info(),
             1060: packet(stack.receipt, prompts),
@@ -131,9 +131,9 @@ def _records(stack: LayerStack, names: tuple[str, ...], trimmed: tuple[Trimmed, 
             add("group", clean_name(open_groups.pop(), fallback="group"))
 
     for layer, name, pixels in zip(stack.layers, names, trimmed, strict=True):
-        shared = _shared(open_groups, layer.group)
-        close(shared)
-        for group in layer.group[shared:]:
+        common = shared(open_groups, layer.group)
+        close(common)
+        for group in layer.group[common:]:
             add("end", "</Layer group>")
             open_groups.append(group)
         add("layer", name, layer.visible, pixels)
@@ -141,7 +141,7 @@ def _records(stack: LayerStack, names: tuple[str, ...], trimmed: tuple[Trimmed, 
     return tuple(records)
 
 
-def _shared(path: list[str], other: tuple[str, ...]) -> int:
+def shared(path: list[str], other: tuple[str, ...]) -> int:
     """How many groups, from the outermost on, two paths have in common."""
     count = 0
     while count < min(len(path), len(other)) and path[count] == other[count]:
@@ -165,14 +165,20 @@ def _version_info() -> bytes:
     return struct.pack(">I?", 1, True) + program + program + struct.pack(">I", 1)
 
 
-def _thumbnail(merged: np.ndarray) -> bytes:
-    """Resource 1036: the merged picture (3, H, W) as a JPEG of at most 256 pixels a side."""
+def thumbnail(merged: np.ndarray, profile: bytes | None = None) -> bytes:
+    """Resource 1036: the merged picture (3, H, W) as a JPEG of at most 256 pixels a side.
+
+    profile: what the numbers mean where they are not sRGB; a viewer of thumbnails does not ask.
+    """
     _, height, width = merged.shape
     step = max(1, max(width, height) // _THUMBNAIL_SIDE // 2)  # two samples a pixel each way
     bands = [Image.fromarray(np.ascontiguousarray(plane[::step, ::step])) for plane in merged]
     scale = min(1.0, _THUMBNAIL_SIDE / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     small = Image.merge("RGB", bands).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    if profile is not None:
+        small.info["icc_profile"] = profile
+        small = in_srgb(small)
     jpeg = io.BytesIO()
     small.save(jpeg, "JPEG", quality=85, subsampling=0)
     data = jpeg.getvalue()

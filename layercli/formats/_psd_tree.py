@@ -1,8 +1,7 @@
-"""The entries of a parsed PSD file, each with its own values: what has no equal here is approximated, and noted."""
+"""The entries of a parsed PSD file with values of their own: what has no equal is approximated, and noted."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from typing import Any
 

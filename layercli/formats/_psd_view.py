@@ -1,4 +1,4 @@
-"""The entries of a PSD file with values of their own, and what is seen of them: groups and clipping applied."""
+"""The entries of a PSD file with values of their own, and what is seen of them by groups and clipping."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from layercli.core.layers import Layer, LayerStack, Offset, Size
+
+_NOWHERE = Offset()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,7 +49,7 @@ class Part:
 
 
 def seen(
-    parts: Iterable[Part], folders: Mapping[tuple[str, ...], Folder], moved: Offset = Offset()
+    parts: Iterable[Part], folders: Mapping[tuple[str, ...], Folder], moved: Offset = _NOWHERE
 ) -> Iterator[Layer]:
     """The layers as they are seen: opacity, visibility and masks of their groups and bases in their own.
 

@@ -15,6 +15,10 @@ from layercli.core.receipt import Receipt
 NAMESPACE = "urn:layercli:xmp:1#"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _LONGEST = 16 << 20
+#: The description that with_receipt adds.
+_OURS = re.compile(
+    rb'<rdf:Description rdf:about="" xmlns:layercli="[^"]*">\n.*?</rdf:Description>', re.DOTALL
+)
 
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="layercli {version}">
@@ -37,19 +41,39 @@ def packet(
     receipt: Receipt | None, prompts: dict[str, str], mime: str = "image/vnd.adobe.photoshop"
 ) -> bytes:
     """Write an XMP packet (UTF-8) with a receipt and with prompts by layer name; empty ones are left out."""
+    text = _PACKET.format(
+        version=__version__,
+        rdf=_RDF,
+        namespace=NAMESPACE,
+        mime=mime,
+        properties=_properties(receipt, prompts),
+    )
+    return text.encode("utf-8")
+
+
+def with_receipt(data: bytes | None, receipt: Receipt | None, prompts: dict[str, str]) -> bytes:
+    """A file's packet with our receipt and prompts in it; what other programs wrote stays as it is."""
+    end = (data or b"").rfind(b"</rdf:RDF>")
+    if data is None or end < 0 or b'x:xmptk="layercli ' in data:
+        return packet(receipt, prompts)
+    kept = _OURS.sub(b"", data[:end])
+    description = (
+        f'<rdf:Description rdf:about="" xmlns:layercli="{NAMESPACE}">\n'
+        f"{_properties(receipt, prompts)}</rdf:Description>"
+    )
+    return kept + description.encode("utf-8") + data[end:]
+
+
+def _properties(receipt: Receipt | None, prompts: dict[str, str]) -> str:
     values = {}
     if receipt is not None:
         values["Receipt"] = receipt.to_json()
     if any(prompts.values()):
-        kept = {name: prompt for name, prompt in prompts.items() if prompt}
-        values["Prompts"] = json.dumps(kept, ensure_ascii=False, sort_keys=True)
-    properties = "".join(
+        named = {name: prompt for name, prompt in prompts.items() if prompt}
+        values["Prompts"] = json.dumps(named, ensure_ascii=False, sort_keys=True)
+    return "".join(
         f"   <layercli:{key}>{escape(_xml_text(value))}</layercli:{key}>\n" for key, value in values.items()
     )
-    text = _PACKET.format(
-        version=__version__, rdf=_RDF, namespace=NAMESPACE, mime=mime, properties=properties
-    )
-    return text.encode("utf-8")
 
 
 def read_packet(data: bytes) -> tuple[Receipt | None, dict[str, str]]:

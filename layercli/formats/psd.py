@@ -7,44 +7,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-from psd_tools.constants import BlendMode, ChannelID, ColorMode, Compression, Resource, SectionDivider, Tag
+from psd_tools.constants import ColorMode, Resource
 from psd_tools.psd.color_mode_data import ColorModeData
 from psd_tools.psd.header import FileHeader
 from psd_tools.psd.image_resources import ImageResource, ImageResources
-from psd_tools.psd.layer_and_mask import (
-    ChannelInfo,
-    GlobalLayerMaskInfo,
-    LayerFlags,
-    LayerRecord,
-    LayerRecords,
-    MaskData,
-)
+from psd_tools.psd.layer_and_mask import GlobalLayerMaskInfo, LayerRecords
 
 from layercli.core.layers import LayerStack
 from layercli.formats import _psd_plan
 from layercli.formats._files import atomic
 from layercli.formats._packbits import pack
-from layercli.formats._psd_plan import LARGEST_PSD_BYTES, Document, Record, plan, version_and_path
+from layercli.formats._psd_keep import opened
+from layercli.formats._psd_plan import LARGEST_PSD_BYTES, Document, plan, version_and_path
 from layercli.formats._psd_read import read
+from layercli.formats._psd_records import planes_of, stored, write_packed
 
-__all__ = ["EXTENSIONS", "Options", "read", "write"]
+__all__ = ["EXTENSIONS", "Options", "opened", "read", "write"]
 
 EXTENSIONS: tuple[str, ...] = (".psd", ".psb")
 
-_BLENDS = {
-    "normal": BlendMode.NORMAL,
-    "multiply": BlendMode.MULTIPLY,
-    "screen": BlendMode.SCREEN,
-    "overlay": BlendMode.OVERLAY,
-}
-#: Transparency first, as Photoshop writes it.
-_CHANNELS = (
-    ChannelID.TRANSPARENCY_MASK,
-    ChannelID.CHANNEL_0,
-    ChannelID.CHANNEL_1,
-    ChannelID.CHANNEL_2,
-)
 _BUFFER = 1 << 20
 
 
@@ -81,13 +62,13 @@ def _write_document(file: BinaryIO, document: Document, version: int) -> None:
     resources = [(Resource(n), ImageResource(key=Resource(n), data=d)) for n, d in document.resources.items()]
     ImageResources(resources).write(file)
     _write_layers(file, document, version)
-    _write_packed(file, document.merged.reshape(-1, document.width), version)
+    write_packed(file, document.merged.reshape(-1, document.width), version)
 
 
 def _write_layers(file: BinaryIO, document: Document, version: int) -> None:
     """Write the layer and mask section."""
     length = struct.Struct(">I" if version == 1 else ">Q")
-    records = LayerRecords([_record(record) for record in document.records])
+    records = LayerRecords([stored(record) for record in document.records])
     start = file.tell()
     file.write(bytes(2 * length.size))  # of the section and of the layer info in it
     body = file.tell()
@@ -95,8 +76,8 @@ def _write_layers(file: BinaryIO, document: Document, version: int) -> None:
         file.write(struct.pack(">h", len(records)))
         records.write(file, version=version)  # reserves the room
         for record, written in zip(document.records, records, strict=True):
-            for channel, plane in zip(written.channel_info, _planes(record), strict=True):
-                channel.length = _write_packed(file, plane, version)
+            for channel, plane in zip(written.channel_info, planes_of(record), strict=True):
+                channel.length = write_packed(file, plane, version)
         file.write(bytes(-(file.tell() - body) % 4))
     info_end = file.tell()
     GlobalLayerMaskInfo().write(file)
@@ -109,70 +90,11 @@ def _write_layers(file: BinaryIO, document: Document, version: int) -> None:
     file.seek(end)
 
 
-def _planes(record: Record) -> list[np.ndarray | None]:
-    """The planes of a record in the order of its channels; none at the ends of a group."""
-    if record.pixels is None:
-        return [None] * len(_CHANNELS)
-    planes = [record.pixels.planes[index] for index in (3, 0, 1, 2)]
-    return planes if record.pixels.mask is None else [*planes, record.pixels.mask]
-
-
-def _write_packed(file: BinaryIO, plane: np.ndarray | None, version: int) -> int:
-    """Write one channel (h, w), RLE with its row lengths before it; returns its bytes."""
-    if plane is None:
-        return file.write(struct.pack(">H", Compression.RAW))
-    lengths, pieces = pack(plane)
-    counts = lengths.astype(">u2" if version == 1 else ">u4").tobytes()
-    file.write(struct.pack(">H", Compression.RLE) + counts)
-    file.writelines(pieces)
-    return 2 + len(counts) + int(lengths.sum())
-
-
 def _packed_size(document: Document) -> int:
     """About how many bytes the file will have; exact to the headers where it may be over the limit."""
     planes = [document.merged.reshape(-1, document.width)]
-    planes.extend(plane for record in document.records for plane in _planes(record) if plane is not None)
+    planes.extend(plane for record in document.records for plane in planes_of(record) if plane is not None)
     most = sum(plane.nbytes for plane in planes)
     if most * 1.02 < LARGEST_PSD_BYTES:  # packbits adds one byte to 128 at the most
         return most
     return sum(int(pack(plane)[0].sum()) + 4 * len(plane) for plane in planes)
-
-
-def _record(record: Record) -> LayerRecord:
-    """The record of one layer or of one end of a group, the lengths of its channels still to come."""
-    ids = list(_CHANNELS)
-    place = {}
-    mask = None
-    pixels = record.pixels
-    if pixels is not None:
-        _, height, width = pixels.planes.shape
-        place = {
-            "top": pixels.top,
-            "left": pixels.left,
-            "bottom": pixels.top + height,
-            "right": pixels.left + width,
-        }
-        if pixels.mask is not None:
-            ids.append(ChannelID.USER_LAYER_MASK)
-            mask = MaskData(**place, background_color=0)
-    result = LayerRecord(
-        **place,
-        channel_info=[ChannelInfo(id=number) for number in ids],
-        blend_mode=_BLENDS[pixels.blend] if pixels is not None else BlendMode.NORMAL,
-        opacity=pixels.opacity if pixels is not None else 255,
-        flags=LayerFlags(visible=record.visible, pixel_data_irrelevant=pixels is None),
-        mask_data=mask,
-        name=record.ascii_name,
-    )
-    result.tagged_blocks.set_data(Tag.UNICODE_LAYER_NAME, record.name)
-    result.tagged_blocks.set_data(Tag.LAYER_ID, record.number)
-    if record.kind == "end":
-        result.tagged_blocks.set_data(Tag.SECTION_DIVIDER_SETTING, SectionDivider.BOUNDING_SECTION_DIVIDER)
-    elif record.kind == "group":
-        result.tagged_blocks.set_data(
-            Tag.SECTION_DIVIDER_SETTING,
-            SectionDivider.OPEN_FOLDER,
-            signature=b"8BIM",
-            blend_mode=BlendMode.PASS_THROUGH,
-        )
-    return result
