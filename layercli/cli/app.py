@@ -18,7 +18,7 @@ from layercli.cli.sentences import BROKEN_PIPE, BUG, STOPPED, USAGE, confess, ex
 from layercli.core.errors import LayercliError
 from layercli.core.registry import suggest
 
-COMMANDS = ("generate", "show", "convert", "models", "doctor", "data", "train")
+COMMANDS = ("generate", "edit", "show", "convert", "models", "doctor", "data", "train")
 """In the order of the help; each is the file of its name, which holds a typer app called `app`."""
 
 
@@ -81,7 +81,7 @@ def _usage(error: typer.TyperException) -> LayercliError:
 app = new_app(
     cls=CommandGroup,
     add_completion=True,
-    help="Make, look at and convert layered pictures.",
+    help="Make, change, look at and convert layered pictures.",
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import functools
 import importlib
 import importlib.util
 import types
@@ -106,7 +107,13 @@ def _files(package: str) -> list[tuple[Path, ast.Module]]:
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations or []) if spec is not None else []
     paths = sorted(path for folder in folders for path in Path(folder).glob("[!_]*.py"))
-    return [(path, ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
+    return [(path, _parsed(path, path.stat().st_mtime_ns)) for path in paths]
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(path: Path, changed: int) -> ast.Module:
+    """The tree of a file as it was at a time."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def _name(path: Path) -> str:

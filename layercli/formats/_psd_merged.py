@@ -89,7 +89,8 @@ def _stored(raw: RawFile, shape: tuple[int, int], moved: Offset) -> tuple[np.nda
     x0, x1 = max(0, left), min(shape[1], left + raw.width)
     if y0 < y1 and x0 < x1:
         merged[:, y0:y1, x0:x1] = old[:, y0 - top : y1 - top, x0 - left : x1 - left]
-        known[y0:y1, x0:x1] = True
+        # Some programs leave one black or white plane where the picture should be; that is none.
+        known[y0:y1, x0:x1] = any(plane.min() != plane.max() for plane in old[:3])
     return merged, known
 
 

@@ -51,7 +51,7 @@ class Patch:
         self._ends = _ends(raw.records)
         numbers = [int.from_bytes(record.block(_NUMBER) or b"", "big") for record in raw.records]
         self._number = max([*numbers, len(numbers)])
-        self._used: set[int] = set()
+        self._used: set[str] = set()
 
     def records(self, stack: LayerStack, origins: Sequence[str | None]) -> tuple[Record, ...]:
         """The records of the edited stack in file order.
@@ -68,7 +68,7 @@ class Patch:
                 found.append(self._group(tuple(open_), end=True))
             found.extend(self._layer(layer, origin))
         self._close(found, open_, 0)
-        return tuple(self._numbered(found))
+        return tuple(found)
 
     def _close(self, found: list[Record], open_: list[str], depth: int) -> None:
         while len(open_) > depth:
@@ -83,21 +83,24 @@ class Patch:
             return self._shifted(self.raw.records[self._ends[head] if end else head], self.moved)
         name = "</Layer group>" if end else path[-1]
         kind = "end" if end else "group"
-        return self._made(_psd_plan.Record(kind=kind, name=name, ascii_name=ascii_name(name), number=0))
+        plan = _psd_plan.Record(kind=kind, name=name, ascii_name=ascii_name(name), number=0)
+        return self._numbered(self._made(plan))
 
     def _layer(self, layer: Layer, origin: str | None) -> Iterator[Record]:
-        part = None if origin is None else self.parts[origin]
-        if part is None:
+        if origin is None:
             name = clean_name(layer.name)
             plan = _psd_plan.Record(
                 kind="layer", name=name, ascii_name=ascii_name(name), number=0, visible=layer.visible,
                 pixels=trim(layer),
             )  # fmt: skip
-            yield self._made(plan, layer)
+            yield self._numbered(self._made(plan, layer))
             return
+        part = self.parts[origin]
         if part.kind == "group":  # an empty one: its other end comes first in the file
             yield self._shifted(self.raw.records[self._ends[part.record]], self.moved)
-        yield self._changed(self.raw.records[part.record], part.layer, layer)
+        record = self._changed(self.raw.records[part.record], part.layer, layer)
+        yield self._numbered(record) if origin in self._used else record
+        self._used.add(origin)
 
     def _changed(self, record: Record, was: Layer, now: Layer) -> Record:
         """The record of a layer with what is different now, and nothing else."""
@@ -175,19 +178,10 @@ class Patch:
         write_packed(written, plane, self.raw.version)
         return written.getvalue()
 
-    def _numbered(self, records: Sequence[Record]) -> Iterator[Record]:
-        """Every layer keeps its number; new ones, and the second of two copies, get the next free ones."""
-        for record in records:
-            number = int.from_bytes(record.block(_NUMBER) or b"", "big")
-            if number == 0 and record.block(_NUMBER) is None:
-                yield record
-                continue
-            if number == 0 or number in self._used:
-                self._number += 1
-                number = self._number
-                record = record.with_block(_NUMBER, struct.pack(">I", number), self.raw.version)
-            self._used.add(number)
-            yield record
+    def _numbered(self, record: Record) -> Record:
+        """The record with the next number that no layer has."""
+        self._number += 1
+        return record.with_block(_NUMBER, struct.pack(">I", self._number), self.raw.version)
 
 
 def sixteen_bits(values: np.ndarray) -> np.ndarray:

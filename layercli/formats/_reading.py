@@ -91,16 +91,21 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
         raise ValueError(f'"{Path(path).name}" is not a picture') from error
 
 
-def json_object(text: str | bytes) -> dict[str, Any]:
-    """Read a JSON object; raises ValueError for anything else, nan and infinities included."""
+def strict_json(text: str | bytes) -> Any:
+    """Read JSON; raises ValueError for anything else, nan and infinities included."""
 
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not a number")
 
     try:
-        found = json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def json_object(text: str | bytes) -> dict[str, Any]:
+    """Read a JSON object; raises ValueError for anything else."""
+    found = strict_json(text)
     if not isinstance(found, dict):
         raise ValueError("it is not a JSON object")
     return found

@@ -107,6 +107,12 @@ def read(path: Path) -> LayerStack:
         return _read_pages(path)
 
 
+def written_as(path: Path) -> str:
+    """The format that keeps what this file holds when it is written again."""
+    with reading(path, _KIND), hushed(), tifffile.TiffFile(path) as file:
+        return "tiff-photoshop" if _PHOTOSHOP_LAYERS in file.pages[0].tags else "tiff"
+
+
 def _add(
     file: tifffile.TiffWriter, pixels: np.ndarray, options: Options, name: str, description: str = "",
     subifds: int = 0,

@@ -1,0 +1,231 @@
+"""From edits to a changed file: one load, all edits, one report, one save."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from layercli.cli.chaining import requests_of, script_of, words_of
+from layercli.cli.documents import Document, check_writable, open_document
+from layercli.cli.files import read_stack, write_picture
+from layercli.cli.naming import check_folder
+from layercli.cli.output import Output
+from layercli.core.edit_requests import EditRequest
+from layercli.core.errors import LayercliError
+from layercli.core.receipt import Receipt
+from layercli.formats._files import safe_file_name, unique_path
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from layercli.edit._chain import Edited, Step
+
+
+def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[str, Any]) -> None:
+    """Check the edits, open the file, do them, say what has changed, and save it."""
+    requests = _requests(file, words, params["script"], params["replay"])
+    from layercli.edit._chain import changed_outside, plan
+
+    steps = plan(requests)
+    target = _target(file, params)
+    document = _opened(talk, file)
+    _check_colours(document, steps)
+    model, weights = _model(talk, steps, params)
+    began = time.monotonic()
+    edited = _run(talk, document, steps, model)
+    kept = document.kept
+    before = kept.seen(kept.stack, kept.stack.names).flatten_quantized()
+    after = kept.seen(edited.stack, edited.origins, edited.moved).flatten_quantized()
+    outside = changed_outside(before, edited, after)
+    seconds = round(time.monotonic() - began, 3)
+    pictures = _named_pictures(edited, steps)
+    only_pictures = bool(pictures) and all(hasattr(step.module, "pictures") for step in steps)
+    report = {
+        "file": None if only_pictures else str(target),
+        "edits": [
+            {**request.to_dict(), "meant": list(meant)}
+            for request, meant in zip(requests, edited.chosen, strict=True)
+        ],
+        "layers": list(edited.stack.names),
+        "changed": _changed(before, after, edited),
+        "changed_outside": outside,
+        "not_drawn": kept.undrawn,
+        "written": not params["dry_run"],
+        "backup": None,
+        "pictures": [str(path) for path in pictures],
+    }
+    if not params["dry_run"]:
+        for path, picture in pictures.items():
+            report["pictures"] = [
+                str(write_picture(path, picture, force=True)) for path, picture in pictures.items()
+            ]
+        if not only_pictures:
+            receipt = _receipt(document, requests, weights, seconds, target)
+            stack = dataclasses.replace(edited.stack, receipt=receipt)
+            notes, saved = document.write(
+                stack, edited.origins, edited.moved, target, backup=params["backup"]
+            )
+            report["backup"] = str(saved) if saved else None
+            for note in notes:
+                talk.warn(note)
+    _say(talk, report, requests, document)
+
+
+def _requests(
+    file: Path, words: Sequence[str], script: Path | None, replay: Path | None
+) -> list[EditRequest]:
+    """The edits of the command line, of a script or of another file's receipt; exactly one of the three."""
+    given = [bool(words), script is not None, replay is not None]
+    if sum(given) > 1:
+        raise LayercliError("Edits are given in more than one way.", "Use words, --script or --replay.")
+    if script is not None or replay is not None:
+        from layercli.edit._chain import steps_of
+
+        if script is not None:
+            return list(steps_of(script_of(script)))
+        assert replay is not None
+        receipt = read_stack(replay).receipt
+        if receipt is None or not receipt.edits:
+            raise LayercliError(f"{replay} says nothing of edits to repeat.", f"Try: layercli show {replay}")
+        return list(steps_of(list(receipt.edits)))
+    if not words:
+        raise LayercliError(
+            "There is no edit to do.",
+            f"Try: layercli edit {file} move LAYER --by 40,0; or: layercli edit --help",
+        )
+    return requests_of(words)
+
+
+def _target(file: Path, params: Mapping[str, Any]) -> Path:
+    """The path to write; raises LayercliError for a file that may not be written."""
+    output: Path | None = params["output"]
+    if output is None:
+        if file.exists() and not params["dry_run"]:
+            check_writable(file)
+            check_folder(file.resolve().parent)
+        return file
+    if output.is_dir() and not file.is_dir():
+        output = output / file.name
+    check_folder(output.parent)
+    return output if params["force"] else unique_path(output)
+
+
+def _opened(talk: Output, file: Path) -> Document:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        document = open_document(file)
+    for warning in caught:
+        talk.warn(str(warning.message))
+    return document
+
+
+def _check_colours(document: Document, steps: Sequence[Step]) -> None:
+    needing = next((step for step in steps if step.srgb), None)
+    if needing is not None and not document.kept.srgb:
+        path = document.path
+        raise LayercliError(
+            f"{path} has a profile other than sRGB, which {needing.request.edit} cannot use.",
+            f"Try: layercli convert {path} {path.with_stem(path.stem + '-srgb')}",
+        )
+
+
+def _model(talk: Output, steps: Sequence[Step], params: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
+    if not any(step.with_model for step in steps):
+        return None, {}
+    from layercli.models.catalog import load_model
+
+    talk.say(f"Loading {params['model']}…")
+    model = load_model(params["model"], device=params["device"], dtype=params["dtype"])
+    return model, model.weight_hashes()
+
+
+def _run(talk: Output, document: Document, steps: Sequence[Step], model: Any) -> Edited:
+    from layercli.edit._chain import run
+
+    try:
+        with talk.progress(document.path.name) as on_step:
+            return run(document.kept.stack, steps, model, on_step)
+    except LayercliError as error:
+        # What was typed as "Try: move cat --by 40,0" is a part of a command; say all of it.
+        hint = re.sub(
+            rf"Try: (?={'|'.join(re.escape(step.request.edit) for step in steps)})",
+            f"Try: layercli edit {shlex.quote(str(document.path))} ", error.hint,
+        )  # fmt: skip
+        if error.message.startswith("No layer") or ": No layer" in error.message:
+            hint = f"{hint} Try: layercli show {shlex.quote(str(document.path))}"
+            where = f" in {document.path}. Layers:"
+            raise LayercliError(error.message.replace(". Layers:", where, 1), hint) from error
+        raise LayercliError(error.message, hint) from error
+
+
+def _named_pictures(edited: Edited, steps: Sequence[Step]) -> dict[Path, np.ndarray]:
+    """Where each exported picture goes: a file, or for several a folder."""
+    named: dict[Path, np.ndarray] = {}
+    for (number, layer), picture in edited.pictures.items():
+        to = steps[number - 1].options.to
+        several = sum(1 for key in edited.pictures if key[0] == number) > 1
+        if to and not several and not Path(to).is_dir() and not to.endswith("/"):
+            path = Path(to) if Path(to).suffix.lower() == ".png" else Path(f"{to}.png")
+            check_folder(path.parent)
+            named[path] = picture
+            continue
+        folder = Path(to) if to else Path()
+        check_folder(folder)
+        named[unique_path(folder / f"{safe_file_name(layer)}.png")] = picture
+    return named
+
+
+def _changed(before: np.ndarray, after: np.ndarray, edited: Edited) -> int:
+    """How many pixels of the picture are others than before; all of them where the canvas is another."""
+    if before.shape != after.shape or edited.moved.left or edited.moved.top:
+        return int(after.shape[0] * after.shape[1])
+    return int((before != after).any(axis=-1).sum())
+
+
+def _receipt(
+    document: Document, requests: Sequence[EditRequest], weights: dict[str, str], seconds: float, target: Path
+) -> Receipt:
+    """The file's receipt with the edits added; how it was first made stays in it."""
+    old = document.kept.stack.receipt or Receipt()
+    packages = ("layercli", "numpy", "pillow", *(("torch", "diffusers") if weights else ()))
+    words = [word for number, request in enumerate(requests)
+             for word in (*(["then"] if number else []), *words_of(request))]  # fmt: skip
+    command = old.command or shlex.join(["layercli", "edit", target.name, *words])
+    return dataclasses.replace(
+        old,
+        versions=old.versions or {name: version(name) for name in packages},
+        weights=old.weights | weights,
+        seconds=round(old.seconds + seconds, 3),
+        command=command,
+        edits=(*old.edits, *(request.to_dict() for request in requests)),
+    )
+
+
+def _say(
+    talk: Output, report: Mapping[str, Any], requests: Sequence[EditRequest], document: Document
+) -> None:
+    for entry in report["edits"]:
+        names = ", ".join(entry["meant"])
+        talk.say(f"{entry['edit']}{': ' if names else ''}{names}")
+    dry = "would change" if not report["written"] else "changed"
+    if report["file"] is not None:
+        beyond = f"{report['changed_outside']:,} of them outside the edited layers"
+        talk.say(f"{report['changed']:,} pixels {dry}, {beyond}.")
+        talk.line(report["file"])
+    if report["not_drawn"]:
+        listed = "; ".join(f"{what} ({', '.join(names)})" for what, names in report["not_drawn"].items())
+        talk.warn(
+            f"{document.path} keeps what layercli cannot draw: {listed}. Where the picture changed, "
+            "its merged image lacks them until the program that made it saves it again."
+        )
+    if report["backup"]:
+        talk.say(f"The old file is {report['backup']}.")
+    talk.line(*report["pictures"])
+    talk.answer(report)

@@ -1,0 +1,1 @@
+"""From layers to layers: one edit per file."""

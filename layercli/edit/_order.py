@@ -1,0 +1,33 @@
+"""The order of layers; groups stay in one piece."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from layercli.core.geometry import Offset, Size
+from layercli.core.layers import Layer, LayerStack
+
+
+def free_name(name: str, taken: Sequence[str]) -> str:
+    """The name itself, or the first of "name 2", "name 3", … that no layer has."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} {number}"
+    return free
+
+
+def in_front_of(stack: LayerStack, name: str, layer: Layer) -> LayerStack:
+    """The stack with a new layer right in front of the one that is named."""
+    index = stack.index(name) + 1
+    return dataclasses.replace(stack, layers=(*stack.layers[:index], layer, *stack.layers[index:]))
+
+
+def on_new_canvas(stack: LayerStack, canvas: Size, left: int, top: int) -> LayerStack:
+    """The stack on another canvas, its old corner at left, top of the new one."""
+    layers = tuple(
+        dataclasses.replace(layer, offset=Offset(layer.offset.left + left, layer.offset.top + top))
+        for layer in stack.layers
+    )
+    return dataclasses.replace(stack, canvas=canvas, layers=layers)

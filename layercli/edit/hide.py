@@ -1,0 +1,26 @@
+"""Hide layers; the shadow and light of an object are hidden with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from layercli.core.layers import LayerStack
+from layercli.edit._each import looks
+from layercli.edit._effects import owned
+
+LAYERS: str = "many"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """alone: leave shadow and light as they are."""
+
+    alone: bool = False
+
+
+def edit(stack: LayerStack, names: tuple[str, ...], options: Options) -> LayerStack:
+    """Make layers invisible; nothing of them is lost."""
+    for name in names:
+        stack, effects = (stack, ()) if options.alone else owned(stack, name)
+        stack = looks(stack, (name, *effects), visible=False)
+    return stack
