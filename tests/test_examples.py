@@ -14,6 +14,7 @@ from layercli.cli.files import read_stack
 from layercli.formats import psd
 from tests import tiny
 from tests.data.mini_corpus import make_corpus
+from tests.edit import scenes
 from tests.formats.stacks import sample_stack
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -61,6 +62,19 @@ def test_show_and_convert(tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 4
     assert all((tmp_path / line).exists() for line in done.stdout.splitlines())
+
+
+def test_edit_and_replay(tmp_path):
+    for name in ("a.psd", "b.psd"):
+        psd.write(scenes.lit(), tmp_path / name, psd.Options())
+    done = example("edit.sh", tmp_path, "a.psd", "cat", "b.psd")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:2] == ["a.psd", "a-layer.png"]
+    assert done.stdout.endswith(" pixels changed, 0 outside the edited layers\n")
+    assert {"a-backup.psd", "a-layer.png"} <= {path.name for path in tmp_path.iterdir()}
+    assert (
+        read_stack(tmp_path / "a.psd").layer("cat").size == read_stack(tmp_path / "b.psd").layer("cat").size
+    )
 
 
 def test_convert_from_python(tmp_path):

@@ -10,7 +10,6 @@ from typing import Any
 from layercli.core import registry
 from layercli.core.edit_requests import EditRequest
 from layercli.core.errors import LayercliError
-from layercli.formats._reading import strict_json
 
 EDITS = "layercli.edit"
 THEN = "then"
@@ -34,6 +33,8 @@ def script_of(path: Path) -> Any:
             import yaml
 
             return yaml.safe_load(text)
+        from layercli.formats._reading import strict_json
+
         return strict_json(text)
     except (ValueError, RecursionError) as error:
         why = " ".join(str(error).split())
@@ -93,6 +94,8 @@ def _split(words: Sequence[str]) -> Iterator[list[str]]:
 def _request(words: Sequence[str]) -> EditRequest:
     name = words[0]
     known = registry.plugins(EDITS)
+    if name.startswith("-"):
+        raise LayercliError(f"No such option: {name}.", "Try: layercli edit --help")
     if name not in known:
         raise LayercliError(f'There is no edit "{name}".', registry.suggest(name, known))
     fields = registry.outline(EDITS, name)

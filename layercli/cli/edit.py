@@ -9,7 +9,6 @@ import typer
 
 from layercli.cli._base import new_app
 from layercli.cli.chaining import EDITS, usage
-from layercli.cli.editing import edit_file
 from layercli.core.registry import plugins
 
 app = new_app()
@@ -53,4 +52,6 @@ def edit(
 
     Example: layercli edit cat.psd move cat --by 40,0 then opacity shadows 60%
     """
+    from layercli.cli.editing import edit_file
+
     edit_file(ctx.obj, file, words or [], ctx.params)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[str, Any]) -> None:
     """Check the edits, open the file, do them, say what has changed, and save it."""
+    if str(file).startswith("-") and not file.exists():
+        raise LayercliError(f"No such option: {file}.", "Try: layercli edit --help")
     requests = _requests(file, words, params["script"], params["replay"])
     from layercli.edit._chain import changed_outside, plan
 

@@ -56,6 +56,12 @@ def seen_box(layer: Layer) -> Box | None:
     )
 
 
+def corner_of(layer: Layer) -> Box:
+    """The box of what is seen of a layer, or one pixel at the corner of an empty one."""
+    left, top = layer.offset.left, layer.offset.top
+    return seen_box(layer) or Box(left=left, top=top, right=left + 1, bottom=top + 1)
+
+
 def box_of(layer: Layer) -> Box:
     """The box of what is seen of a layer; raises LayercliError for an empty one."""
     box = seen_box(layer)

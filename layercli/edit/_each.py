@@ -8,24 +8,29 @@ from collections.abc import Callable, Sequence
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.layers import Layer, LayerStack
-from layercli.edit._boxes import Box, box_of, seen_box
+from layercli.edit._boxes import Box, box_of, corner_of, seen_box
 from layercli.edit._effects import owned
 
 
 def each(
-    stack: LayerStack, names: Sequence[str], change: Callable[[Layer, Box], Layer], *, alone: bool = False
+    stack: LayerStack,
+    names: Sequence[str],
+    change: Callable[[Layer, Box], Layer],
+    *,
+    alone: bool = False,
+    empty: bool = False,
 ) -> LayerStack:
     """Change every layer that is named and, unless it goes alone, its shadow and light with it.
 
-    change: (a layer, the box of what is seen of the one that was named) -> the layer changed. Raises
-    LayercliError for a layer without pixels.
+    change: (a layer, the box of what is seen of the one that was named) -> the layer changed. empty: allow
+    layers without pixels, whose box is their corner; else they raise LayercliError.
     """
     done: set[str] = set()
     for name in names:
         if name in done:  # it went with its object already
             continue
         stack, effects = (stack, ()) if alone else owned(stack, name)
-        box = box_of(stack.layer(name))
+        box = corner_of(stack.layer(name)) if empty else box_of(stack.layer(name))
         for each_name in (name, *effects):
             stack = stack.replace(each_name, change(stack.layer(each_name), box))
             done.add(each_name)

@@ -95,11 +95,13 @@ def _cut(stack: LayerStack, shared: Sequence[Layer], sharing: Sequence[Layer]) -
             continue
         found = _NAME.fullmatch(layer.name)
         group = (*layer.group, found[1] if found else layer.name)
-        for number, owner in enumerate(sharing):
-            part = _part(layer, nearest == number)
-            if part is not None:
-                name = effect_name(layer, owner.name)
-                layers.append(dataclasses.replace(part, name=name, group=group))
+        parts = [(owner, _part(layer, nearest == number)) for number, owner in enumerate(sharing)]
+        made = [
+            dataclasses.replace(part, name=effect_name(layer, owner.name), group=group)
+            for owner, part in parts
+            if part is not None
+        ]
+        layers.extend(made or [layer])  # one that shows nothing stays as it is
     return dataclasses.replace(stack, layers=tuple(layers))
 
 

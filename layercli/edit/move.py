@@ -46,5 +46,5 @@ def edit(stack: LayerStack, names: tuple[str, ...], options: Options) -> LayerSt
         offset = Offset(layer.offset.left + across, layer.offset.top + down)
         return dataclasses.replace(layer, offset=offset)
 
-    after = each(stack, names, change, alone=options.alone)
+    after = each(stack, names, change, alone=options.alone, empty=True)
     return on_canvas(stack, after, names, options.off_canvas)

@@ -306,3 +306,12 @@ def test_an_empty_layer_cannot_be_scaled_but_moved():
     stack = dataclasses.replace(scenes.plain(), layers=(*scenes.plain().layers, empty))
     with pytest.raises(LayercliError, match='"empty" has no pixels'):
         done(stack, ask("scale", "empty", by="2"))
+    assert done(stack, ask("move", "empty", to="3,4")).stack.layer("empty").offset == Offset(3, 4)
+
+
+def test_shadows_that_show_nothing_stay():
+    stack = scenes.lit()
+    shadows = stack.layer("shadows")
+    clear = dataclasses.replace(shadows, rgba=shadows.rgba * np.float32([1, 1, 1, 0]))
+    after = done(stack.replace("shadows", clear), ask("move", "cat", by="1,0")).stack
+    assert "shadows" in after.names and "light of cat" in after.names
