@@ -35,7 +35,13 @@ ONLY_IN = {
     "pytoshop": {"formats"},
     "tifffile": {"formats"},
 }
-ALLOWED = {("train", "data")}  # training reads the data sets that data builds
+ALLOWED = {
+    ("train", "data"),  # training reads the data sets that data builds
+    (
+        "edit",
+        "generate",
+    ),  # an edit that draws is generation in which some frames are held: one sampler for both
+}
 NEVER_IN = {"torch": {"core", "formats"}}
 
 

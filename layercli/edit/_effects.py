@@ -36,7 +36,7 @@ def owned(stack: LayerStack, name: str) -> tuple[LayerStack, tuple[str, ...]]:
     if own or not shared or is_effect(stack.layer(name)):
         return stack, own
     having = {_owner(layer) for layer in effects}
-    sharing = [layer for layer in stack.layers if _is_object(layer, stack) and layer.name not in having]
+    sharing = [layer for layer in stack.layers if is_object(layer, stack) and layer.name not in having]
     if name not in {layer.name for layer in sharing}:
         return stack, ()
     if len(sharing) == 1:
@@ -65,7 +65,7 @@ def _owner(layer: Layer) -> str | None:
     return found[2] if found else None
 
 
-def _is_object(layer: Layer, stack: LayerStack) -> bool:
+def is_object(layer: Layer, stack: LayerStack) -> bool:
     """Whether a layer is a thing on the ground: visible pixels that do not cover the whole canvas."""
     if is_effect(layer) or layer.blend != "normal":
         return False

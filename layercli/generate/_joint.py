@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -12,12 +12,13 @@ from torch import Tensor
 from layercli.core.geometry import Size
 from layercli.diffusion.attention import Rectangle
 from layercli.diffusion.sample import Denoiser, State, frame_noise, sample
+from layercli.diffusion.schedule import Schedule
 from layercli.generate._exchange import Exchange, Part, Rules
 from layercli.models.family import Conditioning, Kind, Model
 from layercli.models.hooks import attention_layers, edited_attention
 
 Guide = Callable[[Tensor, Tensor, int], Tensor]
-"""(x (C, h, w), x_0, t) -> x to go on with: holds one foreground to a shape."""
+"""(x (C, h, w), x_0, t) -> x to go on with: holds one frame to a shape, or to what it was."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,7 +27,9 @@ class Scene:
 
     foregrounds: k prompts, back to front; background: its prompt; blended: the whole picture's prompt, or
     None to leave that frame out; rectangles: where each foreground's frame lies in the scene, as fractions;
-    guides: by foreground; size, frame: of the scene and of a foreground's frame, in pixels.
+    guides: by frame; known: clean latents of frames to start from instead of from noise alone, by frame;
+    size, frame: of the scene and of a foreground's frame, in pixels. Frames count from 0: the foregrounds,
+    the background, the blended one.
     """
 
     foregrounds: Sequence[str]
@@ -37,11 +40,14 @@ class Scene:
     guides: Mapping[int, Guide]
     size: Size
     frame: Size
+    known: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
     """How to walk: seed, number of steps, guidance scale and its rescaling, eta (0 DDIM, 1 DDPM).
+
+    strength: how far up the noise the walk begins, 1 for pure noise (SDEdit, Meng et al. 2022, section 3).
 
     prior_pass: read the priors in a call of their own before each step, as the paper draws it, instead of
     from the step before, which costs nothing.
@@ -53,6 +59,7 @@ class Sampling:
     rescale: float = 0.0
     eta: float = 0.0
     prior_pass: bool = False
+    strength: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,6 +129,9 @@ def _walks(
     draws = [*range(1, k + 1), *[0] * (len(prompts) - k)]
     small, large = model.latent_shape(scene.frame), model.latent_shape(scene.size)
     networks = {id(model.unet_for(kind)) for kind in text.kinds}
+    path = model.schedule.path(sampling.steps)
+    if sampling.strength < 1:
+        path = model.schedule.path(sampling.steps, start=beginning(path, sampling.strength, model.schedule))
 
     def walk(part: Part, rows: range) -> Iterator[State]:
         shape, numbers = large if part == "scene" else small, [draws[row] for row in rows]
@@ -132,14 +142,19 @@ def _walks(
             reads = sampling.prior_pass and part != "scene"
             reader = model.denoiser(text.select(range(k))) if reads else None
             denoise = _announced(model, denoise, exchange, part, reader, k)
+        x = frame_noise(sampling.seed, numbers, shape).to(model.device)
+        for place, row in enumerate(rows):
+            if row in scene.known:
+                x[place] = model.schedule.add_noise(scene.known[row].to(x), x[place], path[0])
+        guides = {place: scene.guides[row] for place, row in enumerate(rows) if row in scene.guides}
         return sample(
             denoise,
-            frame_noise(sampling.seed, numbers, shape).to(model.device),
+            x,
             model.schedule,
-            model.schedule.path(sampling.steps),
+            path,
             eta=sampling.eta,
             fresh=lambda step: frame_noise(sampling.seed, numbers, shape, draw=step + 1),
-            edit=_guided(scene.guides) if scene.guides and part != "scene" else None,
+            edit=_guided(guides) if guides else None,
         )
 
     if small == large and len(networks) == 1:
@@ -196,6 +211,23 @@ def _guided(guides: Mapping[int, Guide]) -> Callable[[State], Tensor]:
         return x
 
     return edit
+
+
+def beginning(path: Sequence[int], strength: float, schedule: Schedule) -> int:
+    """The first time of a falling path at which no more than a share of all times is left, or its last."""
+    return next((t for t in path[:-1] if t < strength * schedule.times), path[-2])
+
+
+def held(model: Model, clean: Tensor) -> Guide:
+    """Hold a frame to its clean latents (C, h, w): the predicted x_0 is replaced at every step.
+
+    LayerDiff, layer inpainting: fixed layers keep their latents.
+    """
+
+    def guide(x: Tensor, x0: Tensor, t: int) -> Tensor:
+        return x + model.schedule.alpha(t).sqrt().to(x) * (clean.to(x) - x0)
+
+    return guide
 
 
 def _rows(state: State, rows: slice) -> State:
