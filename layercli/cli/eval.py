@@ -1,0 +1,173 @@
+"""Score folders of layered pictures: metrics with their settings, intervals, skips, and fair comparisons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from layercli.cli._base import new_app
+from layercli.core import registry
+from layercli.core.errors import LayercliError
+
+if TYPE_CHECKING:
+    from layercli.cli.output import Output
+
+PACKAGE = "layercli.evaluate"
+DEFAULT = "run"
+WITHOUT_TRUTH = ("recomposition", "leakage", "layers", "health", "seam", "recognition", "variety", "speed")
+WITH_REFERENCE = ("alpha", "decomposition", "harmony", "locality", "kid", "fid")
+
+
+class EvalGroup(TyperGroup):
+    """A group whose first word may also be a folder: `layercli eval DIR` is `layercli eval run DIR`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        known = args and args[0] in self.list_commands(ctx)
+        return super().resolve_command(ctx, args if known else [DEFAULT, *args])
+
+
+app = new_app(
+    cls=EvalGroup,
+    help="Score a folder of layered pictures, alone or against a reference: layercli eval DIR.",
+    invoke_without_command=True,
+    subcommand_metavar="[DIR | COMMAND] …",
+)
+
+
+@app.callback()
+def _help(ctx: typer.Context) -> None:
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+@app.command()
+def run(
+    ctx: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of samples.")],
+    reference: Annotated[
+        Path | None,
+        typer.Option("--reference", metavar="DIR", help="Real pictures or true layers to compare with."),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", metavar="NAMES", help="Which, with commas. See: layercli eval metrics."),
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="DIR", help="Another run, compared sample by sample.")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="auto, files, parts, numbered, single, layerdiffuse or pictures.")
+    ] = "auto",
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="A report: .json, .html, .csv or .tex; repeatable."
+        ),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("-O", metavar="METRIC.KEY=VALUE", help="An option of a metric: kid.net=inception."),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the intervals.")] = 0,
+    cache: Annotated[bool, typer.Option(help="Keep features for the next time.")] = True,
+) -> None:
+    """Score a folder of layered pictures: `layercli eval DIR` for short.
+
+    Example: layercli eval pictures --reference photos -o report.html
+    """
+    from layercli.cli.evaluating import Asked, evaluate_folder, report, write_reports
+
+    talk: Output = ctx.obj
+    asked = Asked(
+        folder=folder, reference=reference, layout=layout, seed=seed, cache=cache,
+        metrics=_names(metrics, reference is not None), named=metrics is not None,
+        options=_options(options or []),
+    )  # fmt: skip
+    paths = _checked(output or [])
+    found = evaluate_folder(talk, asked)
+    other = None
+    if against is not None:
+        other = evaluate_folder(talk, asked.of(against))
+    write_reports(talk, found, other, paths)
+    report(talk, found, other)
+
+
+@app.command()
+def compare(
+    ctx: typer.Context,
+    first: Annotated[Path, typer.Argument(metavar="A.json", help="A report that eval wrote.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="Another one.")],
+) -> None:
+    """Compare two JSON reports, and refuse where their settings differ.
+
+    Example: layercli eval compare before.json after.json
+    """
+    from layercli.cli.evaluating import report_comparison
+    from layercli.evaluate._document import compared, read_document
+
+    report_comparison(ctx.obj, compared(read_document(first), read_document(second)))
+
+
+@app.command()
+def metrics(
+    ctx: typer.Context,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this one's options.")] = None,
+) -> None:
+    """List the metrics, what each needs, and the options of one.
+
+    Example: layercli eval metrics kid
+    """
+    known = registry.plugins(PACKAGE)
+    if name is not None:
+        fields = registry.outline(PACKAGE, name)
+        rows = [(key, is_) for key, is_ in fields.items()]
+        ctx.obj.table({"metric": name, "options": fields}, ("option", "default"), rows)
+        return
+    needs, numbers = (registry.constants(PACKAGE, constant) for constant in ("NEEDS", "NUMBERS"))
+    listed = [
+        {"metric": key, "needs": needs[key], "numbers": list(numbers[key]), "help": text}
+        for key, text in known.items()
+    ]
+    ctx.obj.table(
+        {"metrics": listed},
+        ("metric", "needs", "numbers", ""),
+        [(one["metric"], one["needs"], ", ".join(one["numbers"]), one["help"]) for one in listed],
+    )
+
+
+def _names(given: str | None, with_reference: bool) -> tuple[str, ...]:
+    if given is None:
+        return WITHOUT_TRUTH + (WITH_REFERENCE if with_reference else ())
+    known = registry.plugins(PACKAGE)
+    names = tuple(dict.fromkeys(name.strip() for name in given.split(",") if name.strip()))
+    for name in names:
+        if name not in known:
+            raise LayercliError(f'There is no metric "{name}".', registry.suggest(name, known))
+    if not names:
+        raise LayercliError("No metric is named.", registry.suggest("", known))
+    return names
+
+
+def _options(texts: list[str]) -> dict[str, dict[str, str]]:
+    from layercli.cli.asking import pairs
+
+    sorted_: dict[str, dict[str, str]] = {}
+    for key, value in pairs(texts, "-O").items():
+        metric, dot, option = key.partition(".")
+        if not dot:
+            raise LayercliError(f'"-O {key}={value}" names no metric.', f"Try: -O kid.{key}={value}")
+        sorted_.setdefault(metric, {})[option] = value
+    return sorted_
+
+
+def _checked(paths: list[Path]) -> list[Path]:
+    from layercli.cli.naming import check_folder
+
+    for path in paths:
+        if path.suffix.lower() not in (".json", ".html", ".csv", ".tex"):
+            raise LayercliError(f"A report cannot be {path}.", "Try: -o report.html (or .json, .csv, .tex)")
+        check_folder(path.parent)
+    return paths

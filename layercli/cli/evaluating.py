@@ -1,0 +1,203 @@
+"""From a folder to its scores: gather, measure, write the reports, and say what came out."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from layercli.cli.gathering import gather
+from layercli.cli.output import Output
+from layercli.core.errors import LayercliError
+from layercli.core.score import Score
+from layercli.evaluate._document import as_csv, as_latex, compared, document, figure, scores_in
+from layercli.evaluate._features import cache_folder
+from layercli.evaluate._run import Metric, Run, evaluate, load_metrics
+from layercli.formats._files import atomic
+
+COLUMNS = ("metric", "part", "layers", "value", "95% interval", "n", "skipped", "with failures", "note")
+_ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What shall be evaluated, and how; named: whether the metrics were chosen by name."""
+
+    folder: Path
+    reference: Path | None
+    layout: str
+    metrics: tuple[str, ...]
+    named: bool
+    options: Mapping[str, Mapping[str, str]]
+    seed: int
+    cache: bool
+
+    def of(self, folder: Path) -> Asked:
+        """The same for another folder."""
+        return dataclasses.replace(self, folder=folder)
+
+    @property
+    def command(self) -> str:
+        """The shell line that repeats it."""
+        words = ["layercli", "eval", str(self.folder), "--metrics", ",".join(self.metrics)]
+        if self.reference is not None:
+            words += ["--reference", str(self.reference)]
+        if self.layout != "auto":
+            words += ["--layout", self.layout]
+        for metric, values in self.options.items():
+            for key, value in values.items():
+                words += ["-O", f"{metric}.{key}={value}"]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Report:
+    """A run and the document of its evaluation."""
+
+    run: Run
+    document: dict[str, Any]
+
+
+def evaluate_folder(talk: Output, asked: Asked) -> Report:
+    """Evaluate one folder; metrics that cannot be had here are refused where they were named."""
+    run, layout = gather(asked.folder, asked.layout)
+    reference = None if asked.reference is None else gather(asked.reference)[0]
+    metrics = _possible(talk, asked, load_metrics(asked.metrics, asked.options), run, reference)
+    talk.say(f"{run.name}: {len(run.entries)} samples, layout {layout}")
+    with talk.progress(asked.folder.name) as on_step:
+        found = evaluate(
+            run,
+            reference,
+            metrics,
+            cache=cache_folder() if asked.cache else None,
+            seed=asked.seed,
+            on_step=lambda what, done, total: on_step(done, total),
+        )
+    made = document(found, run, reference, layout=layout, command=asked.command, versions=versions())
+    return Report(run=run, document=made)
+
+
+def _possible(
+    talk: Output, asked: Asked, metrics: Sequence[Metric], run: Run, reference: Run | None
+) -> list[Metric]:
+    """The metrics that need no reference where there is none; where one was named, an error says so."""
+    kept = []
+    for metric in metrics:
+        if metric.needs in ("truth", "reference") and reference is None:
+            raise LayercliError(
+                f'The metric "{metric.name}" compares with a reference, and there is none.',
+                f"Try: layercli eval {asked.folder} --metrics {metric.name} --reference DIR",
+            )
+        if metric.needs == "seeds" and not asked.named and len(run.entries) < 2:
+            continue
+        kept.append(metric)
+    return kept
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were computed with."""
+    found = {"python": platform.python_version()}
+    for name in ("layercli", "numpy", "scipy", "pillow", "torch", "torch-fidelity"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_reports(talk: Output, found: Report, other: Report | None, paths: Sequence[Path]) -> None:
+    """Write the document as JSON, HTML, CSV or LaTeX, each whole or not at all."""
+    import json
+
+    from layercli.evaluate._html import as_html
+
+    scores = scores_in(found.document)
+    for path in paths:
+        makers = {
+            ".json": lambda: json.dumps(_with_other(found, other), ensure_ascii=False, indent=1) + "\n",
+            ".html": lambda: as_html(found.document, found.run, _comparison_html(found, other)),
+            ".csv": lambda: as_csv(scores),
+            ".tex": lambda: as_latex(scores),
+        }
+        text = makers[path.suffix.lower()]()
+        with atomic(path) as part:
+            part.write_text(text, encoding="utf-8")
+        talk.say(f"Wrote {path}")
+
+
+def report(talk: Output, found: Report, other: Report | None) -> None:
+    """The table of scores on stdout, notes on stderr."""
+    for note in found.document["notes"]:
+        talk.warn(note)
+    talk.table(_with_other(found, other), COLUMNS, [row(score) for score in scores_in(found.document)])
+    if other is not None and not talk.json:
+        report_comparison(talk, compared(other.document, found.document))
+
+
+def row(score: Score) -> tuple[str, ...]:
+    """A score as a line of the table."""
+    between = "" if score.low is None or score.high is None else f"{figure(score.low)} – {figure(score.high)}"
+    return (
+        f"{score.metric} {_ARROWS[score.better]}".strip(),
+        score.part,
+        score.layers,
+        f"{figure(score.value)} {score.unit}".strip(),
+        between,
+        str(score.n),
+        str(score.skipped or ""),
+        "" if score.failing is None else figure(score.failing),
+        score.note,
+    )
+
+
+def report_comparison(talk: Output, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Two runs side by side, the difference with its interval, and on how many samples the second wins."""
+    talk.table(
+        {"compared": list(rows)},
+        ("metric", "part", "layers", "first", "second", "difference", "95% interval", "wins", "p"),
+        [_compared_row(one) for one in rows],
+    )
+
+
+def _compared_row(one: Mapping[str, Any]) -> tuple[str, ...]:
+    pair = one.get("paired")
+    return (
+        f"{one['metric']} {_ARROWS[one['better']]}".strip(),
+        one["part"],
+        one["layers"],
+        figure(one["first"]),
+        figure(one["second"]),
+        figure(one["difference"]),
+        f"{figure(pair['low'])} – {figure(pair['high'])}" if pair else "",
+        f"{pair['wins']:.0%}" if pair and one["better"] != "neither" else "",
+        figure(pair["chance"]) if pair else "",
+    )
+
+
+def _with_other(found: Report, other: Report | None) -> dict[str, Any]:
+    if other is None:
+        return found.document
+    rows = compared(other.document, found.document)
+    return {**found.document, "against": {"run": other.document["run"], "compared": rows}}
+
+
+def _comparison_html(found: Report, other: Report | None) -> str:
+    if other is None:
+        return ""
+    from html import escape
+
+    head = ["metric", "part", "layers", "other", "this", "difference", "interval", "wins", "p"]
+    rows = [_compared_row(one) for one in compared(other.document, found.document)]
+    cells = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for cells in rows
+    )
+    heads = "".join(f"<th>{name}</th>" for name in head)
+    return (
+        f"<h2>Against {escape(other.run.name)}</h2>"
+        f"<div class=scroll><table><tr>{heads}</tr>{cells}</table></div>"
+    )

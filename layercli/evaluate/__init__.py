@@ -1,0 +1,1 @@
+"""From stacks of layers to scores: one metric per file."""
