@@ -97,6 +97,16 @@ def test_the_sheet_of_nouns_repeats_from_its_seed(tmp_path, model):
     assert drawn == again != other
 
 
+def test_eval_from_the_shell(tmp_path):
+    for folder in ("pictures", "again"):
+        (tmp_path / folder).mkdir()
+        psd.write(sample_stack(), tmp_path / folder / "a.psd", psd.Options())
+    done = example("eval.sh", tmp_path, "pictures", "again")
+    assert done.returncode == 0, done.stderr
+    assert "recomposition.psnr" in done.stdout and "difference" in done.stdout
+    assert all((tmp_path / f"report.{suffix}").stat().st_size for suffix in ("html", "json", "csv", "tex"))
+
+
 def test_data_and_train(tmp_path):
     make_corpus(tmp_path / "corpus")
     done = example("data.sh", tmp_path, "corpus", "64", "-O", "globals=4", "-O", "places=2")

@@ -74,7 +74,7 @@ def evaluate_folder(talk: Output, asked: Asked) -> Report:
             run,
             reference,
             metrics,
-            cache=cache_folder() if asked.cache else None,
+            kept=cache_folder() if asked.cache else None,
             seed=asked.seed,
             on_step=lambda what, done, total: on_step(done, total),
         )

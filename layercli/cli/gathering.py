@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -103,19 +104,22 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 
 def _files(folder: Path) -> list[Found]:
+    layered = [path for path in folder.iterdir() if _is_layered(path)]
+    stems = [path.stem for path in layered]
+    # cat.psd and cat.ora are two samples; each keeps its whole name then.
+    names = {path: path.stem if stems.count(path.stem) == 1 else path.name for path in layered}
     return [
-        Found(name=path.stem, files=_all_files(path), read=lambda path=path: _from_file(path))  # type: ignore[misc]
-        for path in folder.iterdir()
-        if _is_layered(path)
+        Found(name=name, files=_all_files(path), read=partial(_from_file, path, name))
+        for path, name in names.items()
     ]
 
 
-def _from_file(path: Path) -> Sample:
+def _from_file(path: Path, name: str) -> Sample:
     stack = read_stack(path)
     request = stack.receipt.request if stack.receipt is not None else {}
     asked = request.get("foregrounds")
     return Sample(
-        name=path.stem,
+        name=name,
         stack=stack,
         whole=_merged_of(path),
         prompt=_prompt(request),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -97,14 +98,15 @@ def evaluate(
     reference: Run | None,
     metrics: Sequence[Metric],
     *,
-    cache: Path | None = None,
+    kept: Path | None = None,
     seed: int = 0,
     on_step: OnStep = lambda what, done, total: None,
 ) -> Evaluation:
     """Measure a run.
 
-    reference: pictures to compare with; its samples of the same names are the truth of this run's. seed: of
-    the intervals. Raises LayercliError where nothing can be read, and where a set is too small for a metric.
+    reference: pictures to compare with; its samples of the same names are the truth of this run's. kept: the
+    folder of features from earlier times; seed: of the intervals. Raises LayercliError where nothing can be
+    read, and where a set is too small for a metric.
     """
     found = Evaluation()
     _measure_samples(run, reference, metrics, found, on_step)
@@ -113,7 +115,7 @@ def evaluate(
     for metric in metrics:
         if not metric.over_sets:
             found.scores += _sample_scores(metric, found, reference, seed)
-    _measure_sets(run, reference, metrics, found, cache, seed, on_step)
+    _measure_sets(run, reference, metrics, found, kept, seed, on_step)
     _note(found, run)
     return found
 
@@ -172,13 +174,16 @@ def _settings(metric: Metric, reference: Run | None) -> dict[str, Any]:
     """Whatever must agree for two scores of this metric to be compared."""
     return {
         "options": {key: _plain(value) for key, value in dataclasses.asdict(metric.options).items()},
-        "layercli": version("layercli"),
-        "numpy": version("numpy"),
-        "scipy": version("scipy"),
+        **_versions(),
         "dtype": "float64 over float32 pictures",
         "matte": MATTE,
         "reference": reference.digest if reference is not None and metric.needs else "",
     }
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in ("layercli", "numpy", "scipy")}
 
 
 def _plain(value: Any) -> Any:
@@ -223,7 +228,7 @@ def _measure_sets(
     reference: Run | None,
     metrics: Sequence[Metric],
     found: Evaluation,
-    cache: Path | None,
+    kept: Path | None,
     seed: int,
     on_step: OnStep,
 ) -> None:
@@ -238,10 +243,8 @@ def _measure_sets(
         def step(done: int, total: int, name: str = name) -> None:
             on_step(f"features of {name}", done, total)
 
-        rows = features_of(run.entries, run.digest, net, cache, step)
-        other = (
-            {} if reference is None else features_of(reference.entries, reference.digest, net, cache, step)
-        )
+        rows = features_of(run.entries, run.digest, net, kept, step)
+        other = {} if reference is None else features_of(reference.entries, reference.digest, net, kept, step)
         for metric in chosen:
             if metric.options.net == name:
                 settings = {

@@ -13,8 +13,8 @@ from layercli.evaluate.recomposition import psnr
 
 NEEDS = "truth"
 NUMBERS = {
-    "mse": ("composite", "lower", "", 255.0**2),
-    "fmse": ("composite", "lower", "", 255.0**2),
+    "mse": ("composite", "lower", "", 65025.0),
+    "fmse": ("composite", "lower", "", 65025.0),
     "psnr": ("composite", "higher", "dB", 0.0),
 }
 
