@@ -156,6 +156,27 @@ def clip_text(vocabulary: int, *, projected: bool = False) -> Any:
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config).eval()
 
 
+def clip(folder: Path) -> Path:
+    """A CLIP model of two thin layers a tower, 32 px, with its tokenizer, in a folder."""
+    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
+
+    words = tokenizer(folder)
+    text = clip_text(len(words)).config.to_dict()
+    vision = {
+        "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "image_size": 32, "patch_size": 8,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    config = CLIPConfig(
+        text_config=CLIPTextConfig(**text).to_dict(),
+        vision_config=CLIPVisionConfig(**vision).to_dict(),
+        projection_dim=8,
+    )
+    CLIPModel(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
 def sd15(folder: Path, **settings: Any) -> SD15Model:
     """The SD1.5 family: 32 px, latents 4 x 16 x 16. folder: for the tokenizer's files."""
     words = tokenizer(folder)

@@ -138,6 +138,47 @@ def metrics(
     )
 
 
+@app.command()
+def embedded(
+    ctx: typer.Context,
+    out: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="DIR", help="For pictures and reports; resumed if there."),
+    ] = Path("scoreboard"),
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="A model with its own alpha, or its folder.")
+    ] = "embedded",
+    nouns: Annotated[
+        str | None, typer.Option(metavar="N|NAMES", help="How many nouns, or which. (Default: all 100.)")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Seeds a noun. (Default: 4.)")] = None,
+    stacks: Annotated[
+        int | None, typer.Option(min=0, help="Layered prompts, of 50; 0 for none. (Default: 50.)")
+    ] = None,
+    methods: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Methods for them, with commas, or all.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Denoising steps. (Default: 30.)")
+    ] = None,
+    guidance: Annotated[float, typer.Option(help="How closely to follow the words.")] = 4.0,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="20 nouns, 2 seeds, 4 layered prompts, 12 steps.")
+    ] = False,
+) -> None:
+    """Score the embedded model: recognition, KID, alpha, layers, variety, synonyms, seconds.
+
+    Example: layercli eval embedded --quick -o scoreboard
+    """
+    from layercli.cli.scoreboard import asked_for, report, run_board
+
+    asked = asked_for(
+        out=out, model=model, nouns=nouns, seeds=seeds, stacks=stacks, methods=methods, steps=steps,
+        guidance=guidance, quick=quick,
+    )  # fmt: skip
+    report(ctx.obj, run_board(ctx.obj, asked), out)
+
+
 def _names(given: str | None, with_reference: bool) -> tuple[str, ...]:
     if given is None:
         return WITHOUT_TRUTH + (WITH_REFERENCE if with_reference else ())

@@ -23,7 +23,7 @@ THUMBNAIL = 132
 MOST_SHOWN = 6
 """Metrics of which the best, median and worst samples are shown."""
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --ink: #1c2129; --faint: #6a7482; --paper: #f7f8fa; --card: #fff;
   --line: #dfe3e8; --mark: #2563c9 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e8ebf0; --faint: #97a1b0; --paper: #15181d;
@@ -54,7 +54,7 @@ def as_html(found: Mapping[str, Any], run: Run, extra: str = "") -> str:
     title = f"layercli eval: {about['name']}"
     parts = [
         f"<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style>",
+        f"<title>{escape(title)}</title><style>{STYLE}</style>",
         f"<h1>{escape(title)}</h1>",
         f"<p class=faint>{about['read']} of {about['samples']} samples read, layout "
         f"{escape(about['layout'])}, {len(about['seeds'])} seed(s). "
@@ -64,7 +64,7 @@ def as_html(found: Mapping[str, Any], run: Run, extra: str = "") -> str:
         "<h2>Scores</h2><p class=faint>Bars are 95% intervals: bootstrap over samples, or a jackknife for "
         "distances between sets. “With failures” counts every sample that could not be judged as the worst "
         "there is.</p>",
-        _score_table(scores),
+        score_table(scores),
         _extremes(found, run),
         _histograms(found),
         _skips(found),
@@ -78,7 +78,8 @@ def _notes(found: Mapping[str, Any]) -> str:
     return f"<ul>{items}</ul>" if items else ""
 
 
-def _score_table(scores: Sequence[Score]) -> str:
+def score_table(scores: Sequence[Score]) -> str:
+    """Scores as an HTML table with a drawing of each interval."""
     rows = []
     spans = _spans(scores)
     for score in scores:

@@ -1,0 +1,311 @@
+"""The scoreboard of a model with alpha of its own: draw what is missing, measure all of it, tell."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from layercli.cli.evaluating import versions
+from layercli.cli.files import Target
+from layercli.cli.frames import Frame, draw, frames_of, load_frame, rows_of, run_of
+from layercli.cli.gathering import gather
+from layercli.cli.making import METHODS, Picture, make
+from layercli.cli.naming import check_folder
+from layercli.cli.output import Output
+from layercli.core import registry
+from layercli.core.errors import LayercliError
+from layercli.core.requests import GenerateRequest
+from layercli.evaluate import _board as board
+from layercli.evaluate._document import SCHEMA, figure
+from layercli.evaluate._run import Evaluation, Run, evaluate, load_metrics
+from layercli.formats._files import atomic
+
+OBJECT_METRICS = ("recognition", "health", "variety")
+STACK_METRICS = ("recomposition", "leakage", "layers", "health", "recognition", "speed")
+CLASSIFIER_NOTE = "trained on real objects alone; it has seen no generated picture"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What shall be drawn: nouns by name, seeds from 0, layered prompts, methods; and how, and where."""
+
+    model: str
+    nouns: tuple[str, ...]
+    seeds: int
+    stacks: int
+    scenes: int
+    methods: tuple[str, ...]
+    steps: int
+    guidance: float
+    out: Path
+
+
+_QUICK = {"nouns": 20, "seeds": 2, "stacks": 4, "steps": 12}
+_FULL = {"nouns": 100, "seeds": 4, "stacks": 50, "steps": GenerateRequest.steps}
+
+
+def asked_for(
+    *,
+    out: Path,
+    model: str,
+    nouns: str | None,
+    seeds: int | None,
+    stacks: int | None,
+    methods: str | None,
+    steps: int | None,
+    guidance: float,
+    quick: bool,
+) -> Asked:
+    """What was typed over the sizes of the full board, or of the quick one; raises LayercliError."""
+    sizes = _QUICK if quick else _FULL
+    many = sizes["stacks"] if stacks is None else stacks
+    return Asked(
+        model=model,
+        nouns=_nouns(nouns or str(sizes["nouns"])),
+        seeds=seeds or sizes["seeds"],
+        stacks=many,
+        scenes=len(board.SCENES) if many else 0,
+        methods=_methods(methods),
+        steps=steps or sizes["steps"],
+        guidance=guidance,
+        out=out,
+    )
+
+
+def _nouns(text: str) -> tuple[str, ...]:
+    """The first N nouns of the classifier's list, or those that are named."""
+    from layercli.vision.object_net import embedded_net
+
+    known = embedded_net().nouns
+    if text.strip().isdecimal():
+        if not 1 <= int(text) <= len(known):
+            raise LayercliError(f"There are {len(known)} nouns, not {text}.", "Try: --nouns 20")
+        return known[: int(text)]
+    named = tuple(dict.fromkeys(word.strip().lower() for word in text.split(",") if word.strip()))
+    for word in named:
+        if word not in known:
+            raise LayercliError(f'The classifier does not know "{word}".', registry.suggest(word, known))
+    return named
+
+
+def _methods(text: str | None) -> tuple[str, ...]:
+    """Methods of generate by name; the default one alone where none is named."""
+    known = tuple(registry.plugins(METHODS))
+    if text is None:
+        return (GenerateRequest.method,)
+    names = known if text == "all" else tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in known:
+            raise LayercliError(f'There is no method "{name}".', registry.suggest(name, known))
+    return names
+
+
+def run_board(talk: Output, asked: Asked) -> dict[str, Any]:
+    """The scoreboard as plain values, written into its folder; pictures that are there are kept."""
+    from layercli.vision.object_net import FOLDER, load_object_net
+
+    asked.out.mkdir(parents=True, exist_ok=True)
+    check_folder(asked.out)
+    net, config = load_object_net()
+    wrong = [noun for noun in asked.nouns if noun not in net.nouns]
+    if wrong:
+        raise LayercliError(
+            f'The classifier does not know "{wrong[0]}".', registry.suggest(wrong[0], net.nouns)
+        )
+    ceiling = board.ceiling_of(config, asked.nouns)
+    reference = board.reference_rows(FOLDER)
+    words = [word for word, noun in board.SYNONYMS.items() if noun in asked.nouns]
+    objects = frames_of(asked.out / "objects", asked.nouns, asked.seeds, article=True)
+    others = frames_of(asked.out / "objects", words, asked.seeds, article=True)
+    scenes = frames_of(asked.out / "scenes", board.SCENES[: asked.scenes], asked.seeds, article=False)
+    _hold_to(asked)
+    draw(talk, asked.model, [*objects, *others], "foreground", steps=asked.steps, guidance=asked.guidance)
+    draw(talk, asked.model, scenes, "background", steps=asked.steps, guidance=asked.guidance)
+    methods = {name: _stacks(talk, asked, name) for name in asked.methods} if asked.stacks else {}
+    found = _measured(talk, "objects", objects, OBJECT_METRICS)
+    heard = _measured(talk, "synonyms", others, ("recognition",)) if others else Evaluation()
+    nouns = {str(frame.file): frame.word for frame in objects}
+    top = {name: board.by_noun(found, nouns, f"recognition.{name}") for name in ("top1", "top5")}
+    rates = {name: board.rate(values) for name, values in top.items()}
+    drawn = board.by_noun(heard, {str(frame.file): frame.word for frame in others}, "recognition.top1")
+    compared = board.synonyms(top["top1"], drawn)
+    seconds = _seconds(methods)
+    made = {
+        "layercli_board": SCHEMA,
+        "versions": versions(),
+        "model": {"name": asked.model, "steps": asked.steps, "guidance": asked.guidance, **_weights(asked)},
+        "seeds": list(range(asked.seeds)),
+        "objects": len(objects),
+        "classifier": {"note": CLASSIFIER_NOTE, "steps": config.get("steps")},
+        "recognition": {
+            **{name: asdict(one) for name, one in rates.items()},
+            "ceiling": ceiling,
+            "by_noun": {noun: {name: top[name][noun] for name in top} for noun in asked.nouns},
+        },
+        "synonyms": compared,
+        "kid": {
+            "objects": board.distance(rows_of(objects, "foreground"), reference["foreground"]),
+            "scenes": board.distance(rows_of(scenes, "composite"), reference["background"]),
+        },
+        "object_scores": [score.to_dict() for score in found.scores],
+        "methods": methods,
+        "goals": board.goals(rates, ceiling, compared, seconds),
+    }
+    _write(asked, made, objects)
+    return made
+
+
+def _write(asked: Asked, made: dict[str, Any], objects: Sequence[Frame]) -> None:
+    from layercli.evaluate._board_page import as_page
+
+    thumbnails: dict[str, list[Any]] = {}
+    for frame in objects:
+        thumbnails.setdefault(frame.word, []).append(load_frame(frame).composite)
+    texts = {
+        "scoreboard.json": json.dumps(made, indent=1, ensure_ascii=False) + "\n",
+        "scoreboard.html": as_page(made, thumbnails),
+    }
+    for name, text in texts.items():
+        with atomic(asked.out / name) as part:
+            part.write_text(text, encoding="utf-8")
+
+
+def report(talk: Output, made: dict[str, Any], out: Path) -> None:
+    """Every number on stdout, the goals last."""
+    from layercli.evaluate._board_page import lines
+
+    rows = [
+        (name, f"{figure(value)} {unit}".strip(), _between(*ends)) for name, value, *ends, unit in lines(made)
+    ]
+    for method, found in made["methods"].items():
+        for score in found["scores"]:
+            if score["layers"] == "all":
+                value = f"{figure(score['value'])} {score['unit']}".strip()
+                rows.append((f"{method}: {score['metric']}", value, _between(score["low"], score["high"])))
+        if found["memory_mib"] is not None:
+            rows.append((f"{method}: peak memory", f"{found['memory_mib']:.0f} MiB", ""))
+    for goal in made["goals"]:
+        met = f"{'met' if goal['met'] else 'not met'}: at {goal['at']} {goal['wanted']:g}"
+        rows.append((f"goal: {goal['goal']}", figure(goal["value"]), met))
+    talk.table(made, ("", "value", "95% interval"), rows)
+    for name in ("scoreboard.json", "scoreboard.html"):
+        talk.say(f"Wrote {out / name}")
+
+
+def _between(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{figure(low)} – {figure(high)}"
+
+
+def _hold_to(asked: Asked) -> None:
+    """Refuse a folder whose pictures were made by other weights or settings; else note these in it."""
+    settings = {
+        "model": asked.model,
+        "steps": asked.steps,
+        "guidance": asked.guidance,
+        **_weights(asked),
+    }
+    file = asked.out / "settings.json"
+    if file.is_file():
+        try:
+            before = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            before = {}
+        other = [key for key, value in settings.items() if before.get(key) != value]
+        if other:
+            raise LayercliError(
+                f"The pictures in {asked.out} were made with another {other[0]}.",
+                "Name another folder with -o, or remove this one.",
+            )
+        return
+    with atomic(file) as part:
+        part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+
+
+def _weights(asked: Asked) -> dict[str, Any]:
+    from layercli.models.catalog import MODELS, folder_of
+    from layercli.vision._digest import file_digest
+
+    folder = folder_of(asked.model) if asked.model in MODELS else Path(asked.model)
+    if folder is None or not folder.is_dir():
+        raise LayercliError(f'There is no model "{asked.model}" on this machine.', "Try: layercli models")
+    files = sorted(folder.rglob("*.safetensors"))
+    return {"weights": {file.relative_to(folder).as_posix(): file_digest(file) for file in files}}
+
+
+def _measured(talk: Output, name: str, frames: Sequence[Frame], metrics: Sequence[str]) -> Evaluation:
+    several = len({frame.seed for frame in frames}) > 1
+    chosen = [metric for metric in metrics if metric != "variety" or several]
+    with talk.progress(f"measuring {name}") as on_step:
+        return evaluate(
+            run_of(name, frames),
+            None,
+            load_metrics(chosen, {}),
+            on_step=lambda what, done, total: on_step(done, total),
+        )
+
+
+def _stacks(talk: Output, asked: Asked, method: str) -> dict[str, Any]:
+    """Draw the layered prompts by a method, and measure them."""
+    folder = asked.out / "stacks" / method
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = list(_planned(asked, method, folder))
+    missing = [picture for picture in pictures if not picture.targets[0].path.is_file()]
+    notes = folder / "memory.json"
+    if missing:
+        began = time.monotonic()
+        for _ in make(talk, missing):
+            continue
+        told = {"memory_mib": _peak(), "seconds": time.monotonic() - began, "pictures": len(missing)}
+        with atomic(notes) as part:
+            part.write_text(json.dumps(told) + "\n", encoding="utf-8")
+    run, _ = gather(folder, "files")
+    wanted = {picture.targets[0].path.stem for picture in pictures}
+    run = Run(
+        name=run.name, entries=[entry for entry in run.entries if entry.name in wanted], digest=run.digest
+    )
+    found = evaluate(run, None, load_metrics(STACK_METRICS, {}))
+    memory = json.loads(notes.read_text(encoding="utf-8"))["memory_mib"] if notes.is_file() else None
+    return {
+        "samples": len(found.counts),
+        "memory_mib": memory,
+        "scores": [score.to_dict() for score in found.scores],
+        "notes": found.notes,
+    }
+
+
+def _planned(asked: Asked, method: str, folder: Path) -> Iterator[Picture]:
+    options = registry.options_for(registry.load("layercli.formats", "psd"), {})
+    for number, (things, ground) in enumerate(board.layered_prompts()[: asked.stacks], 1):
+        request = GenerateRequest(
+            foregrounds=things, background=ground, model=asked.model, method=method, steps=asked.steps,
+            guidance=asked.guidance, seed=0,
+        )  # fmt: skip
+        target = Target(format="psd", options=options, path=folder / f"{number:03d}.psd")
+        yield Picture(request=request, targets=(target,))
+
+
+def _peak() -> float:
+    """The most memory that this process has taken, in MiB."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return float(getattr(psutil.Process().memory_info(), "peak_wset", 0)) / 2**20
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _seconds(methods: dict[str, Any]) -> float | None:
+    """Seconds a picture of the first method, from the receipts."""
+    for found in methods.values():
+        for score in found["scores"]:
+            if score["metric"] == "speed.seconds" and score["layers"] == "all":
+                return float(score["value"])
+    return None
