@@ -15,12 +15,12 @@ from layercli.cli.gathering import gather
 from layercli.cli.output import Output
 from layercli.core.errors import LayercliError
 from layercli.core.score import Score
-from layercli.evaluate._document import as_csv, as_latex, compared, document, figure, scores_in
+from layercli.evaluate._document import as_csv, as_latex, by_layers, compared, document, figure, scores_in
 from layercli.evaluate._features import cache_folder
 from layercli.evaluate._run import Metric, Run, evaluate, load_metrics
 from layercli.formats._files import atomic
 
-COLUMNS = ("metric", "part", "layers", "value", "95% interval", "n", "skipped", "with failures", "note")
+COLUMNS = ("metric", "part", "all", "95% interval", "n", "skipped", "with failures")
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
 
 
@@ -134,25 +134,30 @@ def report(talk: Output, found: Report, other: Report | None) -> None:
     """The table of scores on stdout, notes on stderr."""
     for note in found.document["notes"]:
         talk.warn(note)
-    talk.table(_with_other(found, other), COLUMNS, [row(score) for score in scores_in(found.document)])
+    scores = scores_in(found.document)
+    groups = [group for group in dict.fromkeys(score.layers for score in scores) if group != "all"]
+    heads = [*COLUMNS, *(f"{group} layers" for group in groups), ""]
+    talk.table(
+        _with_other(found, other), heads, [row(by_group, groups) for by_group in by_layers(scores).values()]
+    )
     if other is not None and not talk.json:
         report_comparison(talk, compared(other.document, found.document))
 
 
-def row(score: Score) -> tuple[str, ...]:
-    """A score as a line of the table."""
-    between = "" if score.low is None or score.high is None else f"{figure(score.low)} – {figure(score.high)}"
-    return (
+def row(by_group: Mapping[str, Score], groups: Sequence[str]) -> list[str]:
+    """The scores of a metric and part as a line of the table: over all samples, and by layer count."""
+    score = by_group.get("all") or next(iter(by_group.values()))
+    return [
         f"{score.metric} {_ARROWS[score.better]}".strip(),
         score.part,
-        score.layers,
         f"{figure(score.value)} {score.unit}".strip(),
-        between,
+        "" if score.low is None or score.high is None else f"{figure(score.low)} – {figure(score.high)}",
         str(score.n),
         str(score.skipped or ""),
         "" if score.failing is None else figure(score.failing),
+        *(figure(by_group[group].value) if group in by_group else "" for group in groups),
         score.note,
-    )
+    ]
 
 
 def report_comparison(talk: Output, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -176,9 +176,6 @@ def as_csv(scores: Sequence[Score]) -> str:
 def as_latex(scores: Sequence[Score]) -> str:
     """A booktabs table: one row a metric and part, one column a layer count."""
     groups = list(dict.fromkeys(score.layers for score in scores))
-    rows: dict[tuple[str, str], dict[str, Score]] = {}
-    for score in scores:
-        rows.setdefault((score.metric, score.part), {})[score.layers] = score
     heads = " & ".join(group if group == "all" else f"{group} layers" for group in groups)
     lines = [
         r"\begin{tabular}{ll" + "r" * len(groups) + "}",
@@ -186,7 +183,7 @@ def as_latex(scores: Sequence[Score]) -> str:
         rf"metric & part & {heads} \\",
         r"\midrule",
     ]
-    for (metric, part), by_group in rows.items():
+    for (metric, part), by_group in by_layers(scores).items():
         arrow = {"higher": r" $\uparrow$", "lower": r" $\downarrow$"}.get(
             next(iter(by_group.values())).better, ""
         )
@@ -195,6 +192,14 @@ def as_latex(scores: Sequence[Score]) -> str:
         lines.append(rf"{name}{arrow} & {part} & {cells} \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     return "\n".join(lines) + "\n"
+
+
+def by_layers(scores: Sequence[Score]) -> dict[tuple[str, str], dict[str, Score]]:
+    """Scores by metric and part, and then by layer count."""
+    rows: dict[tuple[str, str], dict[str, Score]] = {}
+    for score in scores:
+        rows.setdefault((score.metric, score.part), {})[score.layers] = score
+    return rows
 
 
 def _cell(score: Score | None) -> str:

@@ -15,7 +15,7 @@ from layercli.core.composite import composite
 from layercli.core.errors import LayercliError
 from layercli.core.pixels import quantize
 from layercli.core.score import Score
-from layercli.evaluate._document import figure, scores_in
+from layercli.evaluate._document import by_layers, figure, scores_in
 from layercli.evaluate._run import Run
 from layercli.evaluate._sample import Sample
 
@@ -79,32 +79,36 @@ def _notes(found: Mapping[str, Any]) -> str:
 
 
 def score_table(scores: Sequence[Score]) -> str:
-    """Scores as an HTML table with a drawing of each interval."""
+    """Scores as an HTML table: one row a metric and part, the layer counts side by side."""
+    groups = [group for group in dict.fromkeys(score.layers for score in scores) if group != "all"]
     rows = []
-    spans = _spans(scores)
-    for score in scores:
+    for (metric, part), by_group in by_layers(scores).items():
+        score = by_group.get("all") or next(iter(by_group.values()))
+        ends = [
+            one for each in by_group.values() for one in (each.value, each.low, each.high) if one is not None
+        ]
         arrow = {"higher": "↑", "lower": "↓", "neither": ""}[score.better]
         failing = "" if score.failing is None else figure(score.failing)
+        others = "".join(f"<td class=number>{_cell(by_group.get(group))}</td>" for group in groups)
         rows.append(
-            f"<tr><td>{escape(score.metric)} {arrow}</td><td>{escape(score.part)}</td><td>{score.layers}</td>"
+            f"<tr><td>{escape(metric)} {arrow}</td><td>{escape(part)}</td>"
             f"<td class=number>{figure(score.value)} {escape(score.unit)}</td>"
-            f"<td>{_bar(score, *spans[score.metric, score.part])}</td><td class=number>{score.n}</td>"
-            f"<td class=number>{score.skipped or ''}</td><td class=number>{failing}</td>"
+            f"<td>{_bar(score, min(ends), max(ends))}</td><td class=number>{score.n}</td>"
+            f"<td class=number>{score.skipped or ''}</td><td class=number>{failing}</td>{others}"
             f"<td class=faint>{escape(score.note)}</td></tr>"
         )
-    head = ["metric", "part", "layers", "value", "interval", "n", "skipped", "with&nbsp;failures", "note"]
-    cells = "".join(f"<th>{name}</th>" for name in head)
+    head = ["metric", "part", "all", "95% interval", "n", "skipped", "with failures"]
+    cells = "".join(f"<th>{name}</th>" for name in [*head, *(f"{group} layers" for group in groups), ""])
     return f"<div class=scroll><table><tr>{cells}</tr>{''.join(rows)}</table></div>"
 
 
-def _spans(scores: Sequence[Score]) -> dict[tuple[str, str], tuple[float, float]]:
-    """One scale for all layer counts of a metric and part."""
-    spans: dict[tuple[str, str], tuple[float, float]] = {}
-    for score in scores:
-        values = [value for value in (score.value, score.low, score.high) if value is not None]
-        low, high = spans.get((score.metric, score.part), (values[0], values[0]))
-        spans[score.metric, score.part] = min(low, *values), max(high, *values)
-    return spans
+def _cell(score: Score | None) -> str:
+    if score is None:
+        return ""
+    between = (
+        "" if score.low is None or score.high is None else f", {figure(score.low)} to {figure(score.high)}"
+    )
+    return f"<span title='n {score.n}{between}'>{figure(score.value)}</span>"
 
 
 def _bar(score: Score, low: float, high: float, width: int = 170) -> str:

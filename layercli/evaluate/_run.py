@@ -299,7 +299,7 @@ def _set_scores(
     if not scored and refused:
         raise refused[0]
     for why in dict.fromkeys(error.message for error in refused):
-        found.notes.append(f"{metric.name} was left out where {why[0].lower()}{why[1:]}")
+        found.notes.append(f"{metric.name} was left out for some layer counts: {why}")
 
 
 def _interval(

@@ -23,6 +23,8 @@ from layercli.core.errors import LayercliError
 from layercli.data.captions import COMMON_NOUNS, STYLE_WORDS, plain_noun, without_article
 from layercli.data.pictures import Pictures
 from layercli.train._loop import LoopOptions, OnStep, run_loop
+from layercli.train.export import report_of
+from layercli.vision._digest import file_digest
 from layercli.vision.object_net import SIDE, ObjectNet, object_view, on_gray, whole_view
 
 NOUNS = (
@@ -63,9 +65,12 @@ class Options(LoopOptions):
 
 
 def noun_of(caption: str) -> str | None:
-    """The noun of the list that a caption shows, if it is one: its plain noun or its last word."""
-    phrase = without_article(caption).split(",")[0]
-    noun = plain_noun(caption) or phrase.split(" ")[-1]
+    """The noun of the list that a caption shows, if it is one: its plain noun, or its last word.
+
+    A hot dog is no dog: where the plain nouns leave out a caption that ends in one of theirs, so does this.
+    """
+    last = without_article(caption).split(",")[0].split(" ")[-1]
+    noun = plain_noun(caption) or (last if last not in COMMON_NOUNS else "")
     return noun if noun in NOUNS else None
 
 
@@ -178,7 +183,15 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
     run_loop(net, loss_at, options, on_step, export)
     export(options.steps)
     save_references(net, Path(options.data), folder, options.references, options.seed)
+    report(Path(options.out), folder)
     return folder
+
+
+def report(out: Path, folder: Path) -> None:
+    """Write training.json beside the weights: how far the stage came, its options, and hashes."""
+    hashes = {file.name: file_digest(file) for file in sorted(folder.glob("*.safetensors"))}
+    about = {"classifier": report_of(out), "torch": torch.__version__, "sha256": hashes}
+    (folder / "training.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
 
 
 def kept_back(folder: Path) -> list[tuple[Pictures, int]]:

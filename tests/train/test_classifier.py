@@ -38,6 +38,7 @@ def test_a_hundred_nouns_the_common_ones_among_them():
     assert classifier.noun_of("a red apple, sliced") == "apple"
     assert classifier.noun_of("a soccer ball") == "ball"
     assert classifier.noun_of("an unusual contraption") is None
+    assert classifier.noun_of("a hot dog") is None
 
 
 def test_what_is_tested_is_not_trained_on(data: Path, tmp_path: Path):
