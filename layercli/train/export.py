@@ -34,14 +34,20 @@ class Options:
     out: str = "runs/model"
 
 
-def report_of(folder: Path) -> dict[str, Any]:
-    """How far a stage came (the last line of its log) and its options; empty where the stage left none."""
+def report_of(folder: Path, stage: str = "") -> dict[str, Any]:
+    """How far a stage came (the last line of its log) and its options; empty where the stage left none.
+
+    A run that started from the weights of an exported model (`init`) holds that model's report of the stage
+    as "before", so that all its training stays on record.
+    """
     log, asked = folder / "log.jsonl", folder / "options.json"
     lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-    return {
-        "last": json.loads(lines[-1]) if lines else {},
-        "options": json.loads(asked.read_text(encoding="utf-8")) if asked.is_file() else {},
-    }
+    options = json.loads(asked.read_text(encoding="utf-8")) if asked.is_file() else {}
+    report = {"last": json.loads(lines[-1]) if lines else {}, "options": options}
+    earlier = Path(options["init"]).parent / "training.json" if options.get("init") else None
+    if stage and earlier is not None and earlier.is_file():
+        report["before"] = json.loads(earlier.read_text(encoding="utf-8")).get(stage, {})
+    return report
 
 
 def train(options: Options, on_step: Callable[[int, int], None] = lambda done, total: None) -> Path:
@@ -67,8 +73,8 @@ def train(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     for file in files:
         file.chmod(0o644)  # safetensors writes for the owner alone
     report = {
-        "autoencoder": report_of(Path(options.autoencoder)),
-        "base": report_of(Path(options.base)),
+        "autoencoder": report_of(Path(options.autoencoder), "autoencoder"),
+        "base": report_of(Path(options.base), "base"),
         "torch": torch.__version__,
         "sha256": {
             file.relative_to(out).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files

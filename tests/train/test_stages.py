@@ -169,6 +169,19 @@ def test_the_parts_are_put_together_as_a_model_folder(trained: Path, tmp_path: P
     assert report["autoencoder"]["options"]["crop"] == 64
 
 
+def test_training_on_from_a_model_keeps_what_is_known_of_it(tmp_path: Path) -> None:
+    earlier, base = tmp_path / "model", tmp_path / "base"
+    for folder in (earlier, base):
+        folder.mkdir()
+    (earlier / "training.json").write_text('{"base": {"last": {"step": 7}, "options": {"batch": 3}}}')
+    (base / "options.json").write_text(json.dumps({"init": str(earlier / "unet"), "batch": 5}))
+    report = export.report_of(base, "base")
+    assert report["options"]["batch"] == 5
+    assert report["before"] == {"last": {"step": 7}, "options": {"batch": 3}}
+    (earlier / "training.json").unlink()
+    assert "before" not in export.report_of(base, "base")
+
+
 def test_a_missing_part_is_named(tmp_path: Path) -> None:
     with pytest.raises(LayercliError, match="no trained autoencoder"):
         export.train(
