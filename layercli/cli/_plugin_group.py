@@ -51,6 +51,8 @@ def run_plugin(
     checked = registry.options_for(module, given | pairs(options or [], "-O"))
     with talk.progress(name) as on_step:
         made = getattr(module, verb)(checked, on_step)
+    if hasattr(module, "summary"):
+        talk.say(module.summary(made))
     talk.line(str(made))
     talk.answer({"made": str(made)})
 

@@ -94,24 +94,37 @@ def cast_shadow(alpha_hw: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(soft * rng.uniform(0.35, 0.6) + contact * rng.uniform(0.5, 0.9), 0, 0.85)
 
 
-def place(
-    scene: np.ndarray, thing: np.ndarray, centre_x: float, ground_y: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Set an object (h, w, 4) on a scene (H, W, 3), standing at (centre_x, ground_y) in fractions.
+def standing(shape: tuple[int, ...], thing: np.ndarray, centre_x: float, ground_y: float) -> np.ndarray:
+    """An object (h, w, 4) alone on a canvas (H, W, …), standing at (centre_x, ground_y) in fractions.
 
-    Its colours move a little towards the scene's mean (light), its shadow darkens the scene only.
+    -> (H, W, 4) float32; what lies beyond the canvas is cut.
     """
-    height, width = scene.shape[:2]
+    height, width = shape[:2]
     h, w = thing.shape[:2]
     top, left = round(ground_y * height) - h, round(centre_x * width - w / 2)
     full = np.zeros((height, width, 4), np.float32)
     y0, x0, y1, x1 = max(0, top), max(0, left), min(height, top + h), min(width, left + w)
     full[y0:y1, x0:x1] = thing[y0 - top : y1 - top, x0 - left : x1 - left]
+    return full
+
+
+def set_in(scene: np.ndarray, full: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Lay an object's canvas (H, W, 4) over a scene (H, W, 3), in the scene's light.
+
+    Its colours move a little towards the scene's mean, its shadow darkens the scene only.
+    """
     colour, alpha = full[..., :3], full[..., 3:]
     tint = scene.mean((0, 1)) / max(float(scene.mean()), 1e-3)
     colour = np.clip(colour * (1 + rng.uniform(0, 0.25) * (tint - 1)), 0, 1)
     shaded = scene * (1 - cast_shadow(full[..., 3], rng)[..., None])
     return colour * alpha + shaded * (1 - alpha)
+
+
+def place(
+    scene: np.ndarray, thing: np.ndarray, centre_x: float, ground_y: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Set an object (h, w, 4) on a scene (H, W, 3), standing at (centre_x, ground_y) in fractions."""
+    return set_in(scene, standing(scene.shape, thing, centre_x, ground_y), rng)
 
 
 class Composer:
@@ -136,7 +149,8 @@ class Composer:
             by_noun[plain_noun(self.objects.rows[i]["caption"])].append(i)
         self.place_lists = list(by_noun.values())
 
-    def _scene(self, style: str, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+    def draw_scene(self, style: str, rng: np.random.Generator) -> tuple[np.ndarray, dict[str, Any]]:
+        """A scene whose style suits a style of objects: (H, W, 3) in [0, 1] and its row."""
         styles = [s for s in _SCENES_FOR.get(style, ("photo",)) if s in self.by_style] or list(self.by_style)
         choices = self.by_style[styles[int(rng.integers(len(styles)))]]
         i = int(choices[int(rng.integers(len(choices)))])
@@ -149,7 +163,7 @@ class Composer:
         count = int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1]))
         first = int(rng.choice(len(self.weights), p=self.weights))
         style = self.objects.rows[first]["style"]
-        scene, scene_row = self._scene(style, rng)
+        scene, scene_row = self.draw_scene(style, rng)
         side, names = scene.shape[0], []
         chosen = [first] + [int(rng.choice(len(self.weights), p=self.weights)) for _ in range(count - 1)]
         grounds = np.sort(rng.uniform(0.72, 0.97, count))
@@ -173,7 +187,7 @@ class Composer:
         members = self.place_lists[int(rng.integers(len(self.place_lists)))]
         pick = members[int(rng.integers(len(members)))]
         row = self.objects.rows[pick]
-        scene, _ = self._scene(row["style"], rng)
+        scene, _ = self.draw_scene(row["style"], rng)
         box = trimmed(self.objects.pixels(pick))
         if box is not None:
             box = box[:, ::-1] if rng.random() < 0.5 else box

@@ -99,6 +99,11 @@ class EmbeddedModel(Model):
             class_labels=labels.to(self.device),
         )
 
+    def words(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Ids of word pieces (B, 16), and where they stand; there are no start and end tokens."""
+        ids, mask = self.text.tokenize(list(prompts), MAX_TOKENS)
+        return ids.to(self.device), ((mask > 0) & (ids != self.text.unknown_id)).to(self.device)
+
     def encode(self, rgba: Tensor) -> Tensor:
         """Straight-alpha pictures (B, 4, H, W) in [0, 1] -> scaled latents."""
         return self.codec.encode(rgba.to(self.device))

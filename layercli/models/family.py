@@ -140,6 +140,13 @@ class Model(ABC):
         """Encode one prompt per frame; size: of the pictures to be made."""
 
     @abstractmethod
+    def words(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token ids (B, L), as `encode_text` places them, and (B, L) bool, where words of a prompt stand.
+
+        Start, end and padding are no words; an empty prompt has none.
+        """
+
+    @abstractmethod
     def encode(self, rgba: Tensor) -> Tensor:
         """Straight-alpha pictures (B, 4, H, W) in [0, 1] -> scaled latents (B, C, h, w)."""
 

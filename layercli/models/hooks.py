@@ -53,6 +53,15 @@ class AttentionCall:
         self._original = original
         self._bias = bias
 
+    @property
+    def source(self) -> Tensor:
+        """What keys and values are made of: the text, or `hidden` itself; (B, M, E)."""
+        return self.hidden if self.text is None else self.text
+
+    def on(self, hidden: Tensor) -> AttentionCall:
+        """The same call on other features (B, N, D)."""
+        return AttentionCall(self.layer, self._attention, self._original, hidden, self.text, self._bias)
+
     def output(self) -> Tensor:
         """What the layer gives without an edit: (B, N, D), by diffusers' own processor."""
         result: Tensor = self._original(
@@ -65,17 +74,21 @@ class AttentionCall:
 
     def heads(self) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (B, H, N, d), keys and values (B, H, M, d)."""
-        attention, source = self._attention, self.hidden if self.text is None else self.text
+        attention, source = self._attention, self.source
         if self.text is not None and attention.norm_cross:
             source = attention.norm_encoder_hidden_states(source)
-        query, key = self._split(attention.to_q(self.hidden)), self._split(attention.to_k(source))
-        return query, key, self._split(attention.to_v(source))
+        query, key = self.split(attention.to_q(self.hidden)), self.split(attention.to_k(source))
+        return query, key, self.split(attention.to_v(source))
+
+    def split(self, features: Tensor) -> Tensor:
+        """Features by head: (B, M, H·d) -> (B, H, M, d)."""
+        return features.unflatten(-1, (self._attention.heads, -1)).transpose(1, 2)
 
     def bias(self) -> Tensor | None:
         """What is added to the logits, (B, H, 1, M), or None."""
         if self._bias is None:
             return None
-        batch, keys = self.hidden.shape[0], (self.hidden if self.text is None else self.text).shape[1]
+        batch, keys = self.hidden.shape[0], self.source.shape[1]
         prepared: Tensor = self._attention.prepare_attention_mask(self._bias, keys, batch)
         return prepared.view(batch, self._attention.heads, -1, prepared.shape[-1])
 
@@ -91,9 +104,6 @@ class AttentionCall:
             result = result + self.hidden
         scaled: Tensor = result / self._attention.rescale_output_factor
         return scaled
-
-    def _split(self, features: Tensor) -> Tensor:
-        return features.unflatten(-1, (self._attention.heads, -1)).transpose(1, 2)
 
 
 AttentionEdit = Callable[[AttentionCall], Tensor]

@@ -89,6 +89,10 @@ class SD15Model(Model):
         tokens = self.text(ids).last_hidden_state
         return Conditioning(tokens=tokens, summary=end_of_text(ids, self.tokenizer), kinds=tuple(kinds))
 
+    def words(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """CLIP's token ids, and where words stand, between the start and the first end of the text."""
+        return words_between(tokenized(self.tokenizer, prompts).to(self.device), self.tokenizer)
+
     def encode(self, rgba: Tensor) -> Tensor:
         """Pictures (B, 4, H, W) in [0, 1], flattened on mid-gray -> scaled latents."""
         return self.codec.encode(rgba.to(self.device))
@@ -108,6 +112,12 @@ def tokenized(tokenizer: Any, prompts: Sequence[str]) -> Tensor:
         return_tensors="pt",
     ).input_ids
     return ids
+
+
+def words_between(ids: Tensor, tokenizer: Any) -> tuple[Tensor, Tensor]:
+    """ids (B, L) and where words stand in them: (B, L) bool, no start, nothing from the first end on."""
+    before_end = (ids == tokenizer.eos_token_id).cumsum(dim=1) == 0
+    return ids, before_end & (ids != tokenizer.bos_token_id)
 
 
 def end_of_text(ids: Tensor, tokenizer: Any) -> Tensor:

@@ -1,0 +1,303 @@
+"""DreamLayer as an adapter: context-aware cross-attention and layer-shared self-attention on a frozen UNet.
+
+arXiv 2503.12838. The paper trains keys and values of every attention layer, with extra ones for foregrounds;
+here each is the frozen base's plus a trained one of low rank, so that an adapter stays small on any base.
+Every trained branch ends in zeros: a fresh adapter changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from layercli.diffusion import attention as maps
+from layercli.diffusion.attention import Grid
+from layercli.diffusion.context import carry, context_loss, context_map, layout_loss, span_attention
+from layercli.models.adapters import LowRank, fill, layer_sizes, read_settings, save_adapter, zeroed
+from layercli.models.frames import Frames
+from layercli.models.hooks import AttentionCall, AttentionLayer, attention_layers, edited_attention
+
+KIND = "dreamlayer"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The shape of an adapter.
+
+    rank: of the keys and values that are added; refiners: N of Eq 5, and their width and heads; gate: what
+    shared attention starts with, 0 for nothing, 1 for the paper's; most: foregrounds that are told apart.
+    """
+
+    rank: int = 32
+    refiners: int = 2
+    width: int = 64
+    heads: int = 4
+    gate: float = 0.0
+    most: int = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Which pieces of DreamLayer run; each can be left out.
+
+    refine: Eq 5; share: Eq 10 and 11; carry: Eq 9, while t >= carry_from (T_G); extra: the foregrounds' own
+    keys and values.
+    """
+
+    refine: bool = True
+    share: bool = True
+    carry: bool = True
+    carry_from: int = 850
+    extra: bool = True
+
+
+class KeysValues(nn.Module):
+    """What is added to keys and values of a layer: for all frames, and once more for foregrounds."""
+
+    def __init__(self, source: int, out: int, rank: int) -> None:
+        super().__init__()
+        self.key, self.value = LowRank(source, out, rank), LowRank(source, out, rank)
+        self.front_key, self.front_value = LowRank(source, out, rank), LowRank(source, out, rank)
+
+    def forward(self, source: Tensor, front: Tensor | None) -> tuple[Tensor, Tensor]:
+        """source: (B, M, E); front: (B, 1, 1), 1 on foregrounds, or None to leave their own out."""
+        key, value = self.key(source), self.value(source)
+        if front is None:
+            return key, value
+        weight = front.to(source.dtype)
+        return key + self.front_key(source) * weight, value + self.front_value(source) * weight
+
+
+class ContextLayer(nn.Module):
+    """Eq 5: multi-head attention from a map to the features of the frame it was read from, feed-forward."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm_map, self.norm_features, self.norm = (nn.LayerNorm(width) for _ in range(3))
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.forth = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, features: Tensor) -> Tensor:
+        seen = self.norm_features(features)
+        x = x + self.attention(self.norm_map(x), seen, seen, need_weights=False)[0]
+        refined: Tensor = x + self.forth(self.norm(x))
+        return refined
+
+
+class Refiner(nn.Module):
+    """N context-aware layers; what they find is added to the map, nothing at first."""
+
+    def __init__(self, channels: int, settings: Settings) -> None:
+        super().__init__()
+        self.features = nn.Linear(channels, settings.width)
+        self.values = nn.Linear(1, settings.width)
+        self.layers = nn.ModuleList(
+            ContextLayer(settings.width, settings.heads) for _ in range(settings.refiners)
+        )
+        self.out = zeroed(nn.Linear(settings.width, 1))
+
+    def forward(self, values: Tensor, features: Tensor) -> Tensor:
+        """values: (P, k, N) maps; features: (P or P·k, N, D) of the frames they are from -> (P, k, N)."""
+        k = values.shape[1]
+        seen = self.features(features.to(self.features.weight.dtype))
+        if len(seen) != values.shape[0] * k:
+            seen = seen.repeat_interleave(k, dim=0)
+        x = self.values(values.flatten(0, 1)[..., None].to(seen.dtype)) + seen
+        for layer in self.layers:
+            x = layer(x, seen)
+        change: Tensor = self.out(x)[..., 0]
+        return values + change.unflatten(0, (-1, k)).to(values.dtype)
+
+
+class DreamLayer(nn.Module):
+    """The trained parts of DreamLayer for one UNet."""
+
+    def __init__(self, unet: Any, settings: Settings | None = None) -> None:
+        super().__init__()
+        self.settings = settings or Settings()
+        self.network = layer_sizes(unet)
+        self.level = context_level(unet)
+        self.layers = nn.ModuleList(
+            KeysValues(source, out, self.settings.rank) for _, _, source, out in self.network
+        )
+        asked = {int(name.split(".")[1]): width for name, width, _, _ in self.network if _down(name)}
+        self.refiner = Refiner(asked[self.level], self.settings)
+        # The layer-assign embedding: one vector a layer, added to the words of its prompt.
+        self.assign = nn.Parameter(torch.zeros(self.settings.most + 1, int(unet.config.cross_attention_dim)))
+        self.shared = [layer.index for layer in attention_layers(unet) if _shares(layer)]
+        self.gates = nn.Parameter(torch.full((len(self.shared),), float(self.settings.gate)))
+
+    @classmethod
+    def load(cls, folder: Path, unet: Any) -> DreamLayer:
+        """Read an adapter folder; raises LayercliError where it is missing or does not fit the network."""
+        settings = read_settings(folder, KIND, layer_sizes(unet))
+        adapter = cls(unet, Settings(**settings))
+        fill(adapter, folder)
+        return adapter
+
+    def save(self, folder: Path) -> Path:
+        """Write an adapter folder and return it."""
+        return save_adapter(self, folder, KIND, self.settings, self.network)
+
+    @contextmanager
+    def injected(self, unet: Any, rules: Rules | None = None) -> Iterator[Injection]:
+        """Put the adapter into the network while the body runs; it comes out also when the body raises."""
+        edit = Injection(self, rules or Rules())
+        with edited_attention(unet, edit):
+            yield edit
+
+
+class Injection:
+    """The attention edit of an adapter in a network: `begin` before every call of the network."""
+
+    def __init__(self, adapter: DreamLayer, rules: Rules) -> None:
+        self.adapter, self.rules = adapter, rules
+        self._frames: Frames | None = None
+        self._maps: tuple[Tensor, Tensor] | None = None
+
+    def begin(
+        self, frames: Frames, t: Tensor, grid: Grid, *, spans: Tensor | None = None, own: Tensor | None = None
+    ) -> None:
+        """Say what the coming call holds.
+
+        t: (P·F,); grid: rows and columns of the latents; spans: (P, k, L), the words of each foreground in
+        the whole picture's text; own: the same in its own text.
+        """
+        self._frames, self._t, self._grid = frames, t, grid
+        self._spans, self._own = spans, own
+        self._read_whole: Tensor | None = None
+        self._read_own: Tensor | None = None
+        self._features: Tensor | None = None
+        self._maps = None
+        self._front = frames.is_foreground(t.device) if self.rules.extra and frames.foregrounds else None
+
+    def maps(self) -> tuple[Tensor, Tensor]:
+        """M_G and M_F of the last call, (P, k, N) each, on the context level's grid; not clipped."""
+        if self._maps is None:
+            frames, features = self._asked(), self._features
+            if self._read_whole is None or self._read_own is None or features is None:
+                raise RuntimeError("the network was not asked since begin()")
+            apart = frames.apart(features)
+            whole, own = context_map(self._read_whole), context_map(self._read_own)
+            if self.rules.refine:  # Eq 5
+                whole = self.adapter.refiner(whole, apart[:, -1])
+                own = self.adapter.refiner(own, apart[:, frames.front].flatten(0, 1))
+            self._maps = whole, own
+        return self._maps
+
+    @property
+    def map_grid(self) -> Grid:
+        """The grid of `maps`."""
+        return maps.grid_at(self._grid, self.adapter.level)
+
+    def losses(self, alphas: Tensor) -> tuple[Tensor, Tensor]:
+        """L_c and L_layout (Eq 6, 7) of the last call; alphas: (P, k, h, w) on the latents' grid."""
+        whole, own = self.maps()
+        flat = maps.resize_map(alphas.flatten(0, 1).flatten(1), self._grid, self.map_grid)
+        if self._spans is None:
+            raise RuntimeError("the words of the foregrounds are not known")
+        known = (self._spans.sum(dim=-1) > 0).float()
+        target = flat.unflatten(0, alphas.shape[:2])
+        return context_loss(whole, target, known), layout_loss(whole, own, known)
+
+    def __call__(self, call: AttentionCall) -> Tensor:
+        """The edit: what an attention layer returns for a batch of frames."""
+        frames = self._asked()
+        if self.rules.share and frames.each > 1 and _shares(call.layer):
+            return self._shared(call, frames)
+        query, key, value = self._heads(call)
+        whole = frames.whole and frames.foregrounds and self._spans is not None
+        if whole and call.layer.cross and _level(call.layer.name) == self.adapter.level:
+            self._read(call, query, key)
+        return call.project(call.attend(query, key, value, call.bias()))
+
+    def _asked(self) -> Frames:
+        if self._frames is None:
+            raise RuntimeError("begin() must be called before the network")
+        return self._frames
+
+    def _heads(self, call: AttentionCall) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = call.heads()
+        more_key, more_value = self.adapter.layers[call.layer.index](call.source, self._front)
+        return query, key + call.split(more_key).to(key), value + call.split(more_value).to(value)
+
+    def _read(self, call: AttentionCall, query: Tensor, key: Tensor) -> None:
+        """Eq 3 and the sums of Eq 4, of the whole and of each foreground; blocks of a level add up."""
+        frames = self._asked()
+        assert self._spans is not None and self._own is not None
+        apart = frames.apart(maps.probabilities(query, key, call.bias()))  # (P, F, H, N, L)
+        whole = span_attention(apart[:, -1:], self._spans.to(apart))
+        own = span_attention(apart[:, frames.front], self._own.to(apart))
+        self._read_whole = whole if self._read_whole is None else self._read_whole + whole
+        self._read_own = own if self._read_own is None else self._read_own + own
+        self._features = call.hidden
+
+    def _shared(self, call: AttentionCall, frames: Frames) -> Tensor:
+        """Layer-shared self-attention: every frame attends to the tokens of all frames (Eq 10, 11)."""
+        query, key, value = self._heads(call)
+        alone = call.attend(query, key, value)
+        carried = self._carried(call.hidden, frames)
+        if carried is not call.hidden:
+            query, key, value = self._heads(call.on(carried))
+        q, k, v = (frames.apart(heads).transpose(1, 2).flatten(2, 3) for heads in (query, key, value))
+        shared = call.attend(q, k, v).unflatten(1, (frames.each, -1)).flatten(0, 1)
+        gate = self.adapter.gates[self.adapter.shared.index(call.layer.index)].to(alone.dtype)
+        return call.project(alone + gate * (shared - alone))
+
+    def _carried(self, hidden: Tensor, frames: Frames) -> Tensor:
+        """Eq 9 on a layer's input, in the pictures whose time is in [T_G, 1000]."""
+        if not (self.rules.carry and frames.whole and frames.foregrounds and self._read_whole is not None):
+            return hidden
+        late = frames.apart(self._t)[:, 0] >= self.rules.carry_from
+        if not bool(late.any()):
+            return hidden
+        apart = frames.apart(hidden)
+        level = maps.level_of(hidden.shape[1], self._grid)
+        whole, _ = self.maps()
+        flat = maps.resize_map(
+            whole.clamp(0, 1).flatten(0, 1), self.map_grid, maps.grid_at(self._grid, level)
+        )
+        weights = flat.unflatten(0, whole.shape[:2]) * late[:, None, None]
+        front = carry(apart[:, frames.front], apart[:, -1:], weights)
+        parts = [apart[:, : frames.front.start], front, apart[:, frames.front.stop :]]
+        return torch.cat(parts, dim=1).flatten(0, 1)
+
+
+def context_level(unet: Any) -> int:
+    """The level of the latents at which context maps are read.
+
+    The paper reads them at 16 x 16 of 64 x 64 latents, where layout is clearest (supplement, section 4.1).
+    What counts there is the number of cells a picture's layout is told in, so the level nearest to 16
+    positions a side is taken among the down blocks that read text: 16 x 16 of 64 for SD1.5, but 8 x 8 of 16
+    for the embedded model, which has attention at 8 x 8 and 4 x 4 alone.
+    """
+    levels = {_level(name) for name, *_ in layer_sizes(unet) if _down(name)}
+    side = int(unet.config.sample_size)
+    return min(sorted(levels), key=lambda level: abs(math.log2(side / 2**level / 16)))
+
+
+def _down(name: str) -> bool:
+    return name.startswith("down_blocks")
+
+
+def _level(name: str) -> int:
+    """How often latents were halved before a down block; -1 for other blocks."""
+    return int(name.split(".")[1]) if _down(name) else -1
+
+
+def _shares(layer: AttentionLayer) -> bool:
+    """Self-attention of the up blocks is shared."""
+    return not layer.cross and layer.name.startswith("up_blocks")
+
+
+def rules_of(options: Any) -> Rules:
+    """The Rules among a plug-in's options."""
+    given: Mapping[str, Any] = {name: getattr(options, name) for name in Rules.__dataclass_fields__}
+    return Rules(**given)
