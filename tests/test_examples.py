@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from layercli.cli.files import read_stack
+from layercli.data import corpus
 from layercli.formats import psd
 from tests import tiny
 from tests.data.mini_corpus import make_corpus
@@ -115,6 +116,15 @@ def test_data_and_train(tmp_path):
     done = example("train.sh", tmp_path, "1", "1", *few)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/base/unet/config.json").exists()
+
+
+def test_layered_methods(tmp_path, model):
+    make_corpus(tmp_path / "corpus")
+    corpus.build(corpus.Options(corpus=str(tmp_path / "corpus"), out=str(tmp_path / "runs/data"), size=64))
+    few = ("-O", "batch=1", "-O", "rank=2", "-O", "steps_drawn=0", "-O", "precision=fp32")
+    done = example("layered.sh", tmp_path, model, "4", "1", *few)
+    assert done.returncode == 0, done.stderr
+    assert read_stack(tmp_path / "dreamlayer.psd").names[:3] == ("background", "a cat", "a ball")
 
 
 def test_a_batch_goes_on_after_failures_and_keeps_what_is_there(tmp_path, model):

@@ -154,6 +154,20 @@ class Schedule:
         alpha = self.alpha(t).to(x0.device)
         return alpha.sqrt() * x0 + (1 - alpha).sqrt() * noise
 
+    def lesson(self, x0: Tensor, noise: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """What a network is shown and what it shall answer: (x_t, target), both of x0's shape.
+
+        x0, noise: (B, C, h, w); times: (B,) long, one for each row.
+        """
+        alpha = self.alphas_cumprod.to(x0.device)[times.to(x0.device)][:, None, None, None]
+        a, b = alpha.sqrt(), (1 - alpha).sqrt()
+        shown = a * x0 + b * noise  # DDPM, Eq 4
+        if self.prediction == "epsilon":
+            return shown, noise
+        if self.prediction == "v_prediction":
+            return shown, a * noise - b * x0  # Salimans & Ho 2022, appendix D
+        return shown, x0
+
     def split(self, x: Tensor, output: Tensor, t: int) -> tuple[Tensor, Tensor]:
         """A network's output at time t -> (x_0, ε), both of x's shape.
 

@@ -67,11 +67,13 @@ class Sampled:
     """Latents on the way and after the last step.
 
     steps: one pair of States a step, of the foregrounds (k rows) and of the scene (the background and, where
-    there is one, the blended frame); hint: (k, h, w) where attention saw the objects, if it was watched.
+    there is one, the blended frame); hint: (k, h, w) where attention saw the objects, if it was watched;
+    masks: (k, H, W) of the objects' frames, where a method draws masks of their own.
     """
 
     steps: Sequence[tuple[State, State]]
     hint: Tensor | None
+    masks: Tensor | None = None
 
     @property
     def foregrounds(self) -> Tensor:
@@ -113,7 +115,9 @@ def sample_frames(
             joint = len(states) == 1
             if exchange is not None:
                 exchange.notice(model.coarse_alpha(states[0].x0[:k]))
-            steps.append((_rows(states[0], slice(0, k)), _rows(states[-1], slice(k if joint else 0, None))))
+            steps.append(
+                (rows_of(states[0], slice(0, k)), rows_of(states[-1], slice(k if joint else 0, None)))
+            )
             on_step(done)
     return Sampled(steps=steps, hint=None if exchange is None else exchange.alpha_hint())
 
@@ -154,7 +158,7 @@ def _walks(
             path,
             eta=sampling.eta,
             fresh=lambda step: frame_noise(sampling.seed, numbers, shape, draw=step + 1),
-            edit=_guided(guides) if guides else None,
+            edit=hold_shapes(guides) if guides else None,
         )
 
     if small == large and len(networks) == 1:
@@ -203,7 +207,9 @@ def _announced(
     return announced
 
 
-def _guided(guides: Mapping[int, Guide]) -> Callable[[State], Tensor]:
+def hold_shapes(guides: Mapping[int, Guide]) -> Callable[[State], Tensor]:
+    """A hook between steps that holds frames, by their row, to shapes."""
+
     def edit(state: State) -> Tensor:
         x = state.x.clone()
         for index, guide in guides.items():
@@ -230,5 +236,6 @@ def held(model: Model, clean: Tensor) -> Guide:
     return guide
 
 
-def _rows(state: State, rows: slice) -> State:
+def rows_of(state: State, rows: slice | list[int]) -> State:
+    """A State of some frames alone."""
     return State(step=state.step, t=state.t, came_from=state.came_from, x=state.x[rows], x0=state.x0[rows])

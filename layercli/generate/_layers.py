@@ -78,6 +78,30 @@ def plan_for(request: GenerateRequest, model: Model) -> Plan:
     )
 
 
+def canvas_plan(request: GenerateRequest, model: Model) -> Plan:
+    """A plan in which every frame is the canvas itself: trained methods find places by themselves.
+
+    A box is where a foreground is put at the end, a mask what it is held to; a bad mask raises LayercliError.
+    """
+    working = model.working_size(request.size)
+    whole = (0.0, 0.0, working.made.width / working.used.width, working.made.height / working.used.height)
+    boxes: dict[int, Box] = {}
+    shapes: dict[int, Tensor] = {}
+    for index in range(len(request.foregrounds)):
+        path, box = request.mask_of(index), request.box_of(index)
+        if path is not None:
+            shapes[index] = in_frame(open_mask(path, request.size), whole, working.made)
+        elif box is not None:
+            boxes[index] = box
+    return Plan(
+        canvas=request.size,
+        working=working,
+        rectangles=[whole] * len(request.foregrounds),
+        boxes=boxes,
+        shapes=shapes,
+    )
+
+
 def decoded_stack(
     request: GenerateRequest,
     model: Model,
@@ -94,6 +118,8 @@ def decoded_stack(
     objects = model.decode(sampled.foregrounds, ["foreground"] * len(request.foregrounds))
     if model.alpha:
         objects = levelled(objects, levels)
+    elif sampled.masks is not None:
+        objects = torch.cat([objects[:, :3], sampled.masks[:, None].to(objects)], dim=1)
     elif sampled.hint is not None:
         objects = alpha_from_hint(objects[:, :3], sampled.hint)
     objects = without_specks(objects, specks)
@@ -106,7 +132,7 @@ def decoded_stack(
 def _placed(frame: Tensor, plan: Plan, index: int, alpha: bool) -> Cutting:
     if index in plan.boxes:
         return into_box(frame, plan.boxes[index], plan.canvas)
-    if not alpha:  # attention alone is too coarse for a drawn outline
+    if not alpha and index in plan.shapes:  # attention alone is too coarse for a drawn outline
         frame = torch.cat([frame[:3], frame[3:] * plan.shapes[index][None].to(frame)])
     return into_rectangle(frame, plan.rectangles[index], plan.canvas)
 

@@ -52,7 +52,12 @@ def layered_text(
     frames = Frames(pictures=len(prompts), foregrounds=len(prompts[0].foregrounds))
     texts = frames.texts(prompts)
     encoded = model.encode_text(texts, frames.kinds, size)
-    ids, content = (frames.apart(part) for part in model.words(texts))
+    ids, content = model.words(texts)
+    # A style follows the words of a layer and is none of them, so that it stays where the whole has it.
+    plain = model.words(frames.texts(prompts, styled=False))[1].sum(dim=1, keepdim=True)
+    is_layer = torch.tensor([kind != "global" for kind in frames.kinds], device=ids.device)[:, None]
+    content = content & ((content.cumsum(dim=1) <= plain) | ~is_layer)
+    ids, content = frames.apart(ids), frames.apart(content)
     tokens = frames.apart(encoded.tokens)
     layers = torch.arange(frames.each - 1).clamp_max(adapter.settings.most)
     embedding = adapter.assign[layers.to(tokens.device)].to(tokens)  # (F - 1, D)
@@ -82,6 +87,18 @@ def layered_denoiser(model: Model, injection: Injection, text: LayeredText) -> D
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         grid = (x.shape[2], x.shape[3])
         injection.begin(text.frames, t, grid, spans=text.spans, own=text.own)
+        return inner(x, t)
+
+    return denoise
+
+
+def whole_denoiser(model: Model, injection: Injection, conditioning: Conditioning) -> Denoiser:
+    """The network with an injected adapter for whole pictures alone, each by itself: IRH's second pass."""
+    inner = model.denoiser(conditioning)
+    frames = Frames(pictures=len(conditioning), foregrounds=0, background=False)
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        injection.begin(frames, t, (x.shape[2], x.shape[3]))
         return inner(x, t)
 
     return denoise

@@ -13,11 +13,15 @@ from layercli.models.family import Kind
 
 @dataclass(frozen=True, kw_only=True)
 class LayerPrompts:
-    """The texts of one picture: foregrounds back to front, what lies behind them, and the whole."""
+    """The texts of one picture: foregrounds back to front, what lies behind them, and the whole.
+
+    style: follows every text when it is encoded, but is no layer's own word.
+    """
 
     background: str
     foregrounds: tuple[str, ...]
     whole: str
+    style: str = ""
 
     @classmethod
     def empty(cls, foregrounds: int, text: str = "") -> LayerPrompts:
@@ -64,11 +68,12 @@ class Frames:
         marks = torch.tensor([kind == "foreground" for kind in self.kinds], device=device)
         return marks[:, None, None].float()
 
-    def texts(self, prompts: Sequence[LayerPrompts]) -> list[str]:
+    def texts(self, prompts: Sequence[LayerPrompts], *, styled: bool = True) -> list[str]:
         """One text a frame, in the order of the batch."""
         listed: list[str] = []
         for one in prompts:
-            listed += [one.background] * self.background
-            listed += one.foregrounds
-            listed += [one.whole] * self.whole
+            texts = [one.background] * self.background
+            texts += one.foregrounds
+            texts += [one.whole] * self.whole
+            listed += [f"{text}, {one.style}" if one.style and styled else text for text in texts]
         return listed

@@ -1,0 +1,185 @@
+"""What every method keeps to, whichever file it is in: names, alpha, seeds, places, a clean network."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from layercli.core import registry
+from layercli.core.errors import LayercliError
+from layercli.core.geometry import Size
+from layercli.core.layers import LayerStack
+from layercli.core.requests import GenerateRequest
+from layercli.models.dreamlayer import DreamLayer
+from layercli.models.family import Model
+from tests import tiny
+
+PACKAGE = "layercli.generate"
+METHODS = sorted(registry.plugins(PACKAGE))
+ADAPTERS: dict[str, Any] = {"dreamlayer": DreamLayer}
+
+
+@pytest.fixture(scope="module", params=["embedded", "sd15"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    if request.param == "embedded":
+        return tiny.embedded(latents=8)
+    return tiny.model(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def adapters(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Method and model -> the folder of an adapter whose parameters are all somewhere else than at first."""
+    root = tmp_path_factory.mktemp("adapters")
+
+    @cache
+    def folder(method: str, model: Model) -> str:
+        torch.manual_seed(0)
+        adapter = ADAPTERS[method](model.unet)
+        with torch.no_grad():
+            for parameter in adapter.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        return str(adapter.save(root / f"{method}-{model.name}"))
+
+    return folder
+
+
+def options_of(method: str, model: Model, adapters: Any, **more: str) -> tuple[ModuleType, Any]:
+    module = registry.load(PACKAGE, method)
+    own = {"adapter": adapters(method, model)} if method in ADAPTERS else {}
+    return module, registry.options_for(module, own | more)
+
+
+def asked(model: Model, **changes: Any) -> GenerateRequest:
+    settings: dict[str, Any] = {
+        "foregrounds": ("a dog", "a ball"),
+        "background": "a beach",
+        "size": model.native_size,
+        "steps": 3,
+        "seed": 7,
+    }
+    return GenerateRequest(**settings | changes)
+
+
+def same(one: LayerStack, two: LayerStack) -> bool:
+    return one.names == two.names and all(
+        a.offset == b.offset and np.array_equal(a.rgba, b.rgba)
+        for a, b in zip(one.layers, two.layers, strict=True)
+    )
+
+
+@pytest.mark.parametrize("harmonize", ["irh", "over", "none"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_stack_keeps_the_contract(model: Model, adapters: Any, method: str, harmonize: str) -> None:
+    module, options = options_of(method, model, adapters)
+    request = asked(model, harmonize=harmonize, style="flat")
+    told: list[tuple[int, int]] = []
+    stack = module.generate(request, model, options, lambda done, total: told.append((done, total)))
+    effects = ("shadows", "light") if harmonize == "irh" else ()
+    assert stack.names == ("background", "a dog", "a ball", *effects)
+    assert stack.canvas == request.size
+    assert [layer.prompt for layer in stack.layers[:3]] == ["a beach", "a dog", "a ball"]
+    assert (stack.placed("background")[..., 3] == 1).all() and (stack.flatten()[..., 3] == 1).all()
+    assert all(np.isfinite(layer.rgba).all() and layer.rgba.dtype == np.float32 for layer in stack.layers)
+    assert [done for done, _ in told] == list(range(1, told[-1][1] + 1))
+    assert len({total for _, total in told}) == 1
+    assert same(stack, module.generate(request, model, options))
+    assert not same(stack, module.generate(request.replace(seed=8), model, options))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_network_is_itself_again(model: Model, adapters: Any, method: str) -> None:
+    module, options = options_of(method, model, adapters)
+    denoise = model.denoiser(model.encode_text(["a cat"], ["global"], model.native_size))
+    x = torch.ones((1, *model.latent_shape(model.native_size)))
+    with torch.no_grad():
+        before, processors = denoise(x, torch.tensor([500])), dict(model.unet.attn_processors)  # type: ignore[arg-type]
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        module.generate(asked(model), model, options, interrupt)
+    module.generate(asked(model, steps=1), model, options)
+    assert all(model.unet.attn_processors[name] is processors[name] for name in processors)  # type: ignore[index]
+    assert not any(part._forward_hooks or part._forward_pre_hooks for part in model.unet.modules())
+    with torch.no_grad():
+        assert torch.equal(denoise(x, torch.tensor([500])), before)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_size_and_guidance_one(model: Model, adapters: Any, method: str) -> None:
+    module, options = options_of(method, model, adapters)
+    size = Size(round(model.native_size.width * 1.3) + 3, model.native_size.height + 1)
+    stack = module.generate(asked(model, size=size, steps=1, guidance=1.0), model, options)
+    assert stack.canvas == size and stack.layers[0].size == size
+    assert (stack.flatten()[..., 3] == 1).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_box_is_kept(model: Model, adapters: Any, method: str) -> None:
+    module, options = options_of(method, model, adapters)
+    request = asked(model, boxes={"ball": (0.5, 0.25, 1.0, 0.75)}, harmonize="over")
+    alpha = module.generate(request, model, options).placed("a ball")[..., 3] >= 8 / 255
+    rows, columns = np.nonzero(alpha)
+    width, height = request.size.width, request.size.height
+    assert columns.min() >= width * 0.5 - 2 and rows.min() >= height * 0.25 - 2
+    assert rows.max() <= height * 0.75 + 1 and rows.max() >= height * 0.75 - 3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_mask_holds_its_foreground(model: Model, adapters: Any, method: str, tmp_path: Path) -> None:
+    module, options = options_of(method, model, adapters, hold="0")
+    size = model.native_size
+    drawn = np.zeros((size.height, size.width), np.uint8)
+    drawn[size.height // 2 :, : size.width // 2] = 255
+    Image.fromarray(drawn).save(tmp_path / "m.png")
+    request = asked(model, masks={"dog": str(tmp_path / "m.png")}, harmonize="over")
+    held = module.generate(request, model, options)
+    assert not same(held, module.generate(asked(model, harmonize="over"), model, options))
+    alpha = held.placed("a dog")[..., 3]
+    inside = alpha[size.height // 2 :, : size.width // 2].sum()
+    assert inside > (0 if model.alpha else 0.7 * alpha.sum())
+
+
+@pytest.mark.parametrize("method", sorted(ADAPTERS))
+def test_without_an_adapter_it_says_how_to_train_one(model: Model, method: str, tmp_path: Path) -> None:
+    module = registry.load(PACKAGE, method)
+    for options in (module.Options(), module.Options(adapter=str(tmp_path))):
+        with pytest.raises(LayercliError) as caught:
+            module.generate(asked(model), model, options)
+        assert f"layercli train {method}" in caught.value.hint and "-O adapter=" in caught.value.hint
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_impossible_options_are_refused(method: str) -> None:
+    module = registry.load(PACKAGE, method)
+    for wrong in ({"window": (600, 400)}, {"levels": (0.5, 0.5)}, {"levels": (-0.1, 1.0)}):
+        with pytest.raises(LayercliError):
+            module.Options(**wrong)
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "dreamlayer": {"refine": False, "share": False, "carry": False, "carry_from": 2000, "extra": False},
+}
+
+
+@pytest.mark.parametrize("method", sorted(ADAPTERS))
+def test_every_piece_of_a_trained_method_changes_the_picture(
+    model: Model, adapters: Any, method: str
+) -> None:
+    module, options = options_of(method, model, adapters)
+    shared = {field.name for field in dataclasses.fields(module.Options.__mro__[1])} | {"adapter"}
+    assert set(CHANGES[method]) == {field.name for field in dataclasses.fields(options)} - shared
+    request = asked(model, harmonize="over", steps=8)  # the first of eight times is above T_G
+    plain = module.generate(request, model, options)
+    for name, value in CHANGES[method].items():
+        changed = dataclasses.replace(options, **{name: value})
+        assert not same(plain, module.generate(request, model, changed)), name

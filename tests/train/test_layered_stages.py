@@ -1,0 +1,208 @@
+"""The stages of the layered methods on a tiny base: batches, losses, adapters that resume and load."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from layercli.core.errors import LayercliError
+from layercli.data import corpus, layered, layered_latents
+from layercli.models.catalog import load_model
+from layercli.models.dreamlayer import DreamLayer
+from layercli.train import dreamlayer
+from layercli.train._layered import AdapterOptions, LayeredLatents, Ledger, noise_at, times_at
+from tests import tiny
+from tests.data.mini_corpus import make_corpus
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Layered latents of both families, and the tiny bases they belong to."""
+    root = tmp_path_factory.mktemp("stages")
+    make_corpus(root / "corpus")
+    corpus.build(corpus.Options(corpus=str(root / "corpus"), out=str(root / "data"), size=64))
+    layered.build(layered.Options(data=str(root / "data"), out=str(root / "layered"), samples=10))
+    for family in ("embedded", "sd15"):
+        tiny.save(family, root / family)
+        layered_latents.build(
+            layered_latents.Options(
+                data=str(root / "layered"),
+                model=str(root / family),
+                out=str(root / f"{family}-latents"),
+                device="cpu",
+            )
+        )
+    return root
+
+
+def settings(root: Path, out: Path, family: str = "embedded", **changes: Any) -> dict[str, Any]:
+    return {
+        "data": str(root / f"{family}-latents"),
+        "model": str(root / family),
+        "out": str(out),
+        "steps": 2,
+        "batch": 2,
+        "warmup": 1,
+        "precision": "fp32",
+        "device": "cpu",
+        "rank": 2,
+        "steps_drawn": 0,
+    } | changes
+
+
+@pytest.mark.parametrize("family", ["embedded", "sd15"])
+def test_a_batch_is_whole_pictures_and_depends_on_the_step_alone(root: Path, family: str) -> None:
+    model = load_model(str(root / family), "cpu")
+    options = AdapterOptions(batch=4, model=str(root / family))
+    data = LayeredLatents(root / f"{family}-latents", options, model)
+    counts = set()
+    for step in range(12):
+        batch, again = data.batch_at(step), data.batch_at(step)
+        assert torch.equal(batch.frames, again.frames) and batch.prompts == again.prompts
+        count = len(batch.prompts[0].foregrounds)
+        counts.add(count)
+        assert batch.frames.shape[:2] == (4, count + 2) == batch.alphas.shape[:2]
+        assert (batch.alphas[:, [0, -1]] == 1).all() and (batch.alphas[:, 1:-1].mean(dim=(2, 3)) < 1).all()
+        assert (batch.masks is None) == model.alpha
+    assert len(counts) > 1
+
+
+def test_mirrored_frames_come_with_mirrored_alphas(root: Path) -> None:
+    """Every picture of a batch is one of the files', as it is or with all its parts mirrored."""
+    model, folder = load_model(str(root / "sd15"), "cpu"), root / "sd15-latents"
+    data = LayeredLatents(folder, AdapterOptions(batch=6), model)
+    (file,) = folder.glob("frames-*.npy")
+    names = {
+        part: file.with_name(file.name.replace("frames", part)) for part in ("frames", "alphas", "masks")
+    }
+    frames, alphas, masks = (
+        np.load(names[part]).astype(np.float32) for part in ("frames", "alphas", "masks")
+    )
+    seen = set()
+    for step in range(4):
+        batch = data.batch_at(step)
+        assert batch.masks is not None
+        for picture, alpha, mask in zip(batch.frames, batch.alphas, batch.masks, strict=True):
+            found = [
+                (row["first"], flip)
+                for row in data.rows
+                for flip in (0, 1)
+                if len(row["captions"]) == len(picture)
+                and np.array_equal(frames[row["first"] : row["first"] + len(picture), flip], picture)
+            ]
+            first, flip = found[0]
+            span = slice(first, first + len(picture))
+            expected = alphas[span, :, ::-1] if flip else alphas[span]
+            assert np.allclose(expected / 255, alpha) and np.array_equal(masks[span, flip], mask)
+            seen.add(flip)
+    assert seen == {0, 1}
+
+
+def test_captions_are_dropped_together_and_styled_together(root: Path) -> None:
+    model = load_model(str(root / "embedded"), "cpu")
+    options = AdapterOptions(batch=64, caption_drop=0.5, style_share=0.5, noun_share=0.5)
+    prompts = LayeredLatents(root / "embedded-latents", options, model).batch_at(0).prompts
+    dropped = [one for one in prompts if not one.whole]
+    assert 16 < len(dropped) < 48
+    assert all(not one.background and not any(one.foregrounds) and not one.style for one in dropped)
+    told = [one for one in prompts if one.whole]
+    assert all(one.background in one.whole and all(f in one.whole for f in one.foregrounds) for one in told)
+    assert 0 < sum(bool(one.style) for one in told) < len(told)
+
+
+def test_times_are_stratified_and_noise_repeats() -> None:
+    options = AdapterOptions(time_power=1.0)
+    times = times_at(3, 10, options, 1000)
+    assert sorted(t // 100 for t in times.tolist()) == list(range(10))
+    assert torch.equal(times, times_at(3, 10, options, 1000)) and not torch.equal(
+        times, times_at(4, 10, options, 1000)
+    )
+    like = torch.zeros(2, 3)
+    assert torch.equal(noise_at(1, like, options), noise_at(1, like, options))
+    assert not torch.equal(noise_at(1, like, options), noise_at(2, like, options))
+
+
+def test_a_ledger_holds_means(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "l.jsonl")
+    ledger.add(noise=torch.tensor(1.0), context=torch.tensor(3.0))
+    ledger.add(noise=torch.tensor(2.0), context=torch.tensor(5.0))
+    ledger.write(7)
+    ledger.write(8)
+    assert json.loads((tmp_path / "l.jsonl").read_text()) == {"step": 7, "noise": 1.5, "context": 4.0}
+
+
+@pytest.mark.parametrize("family", ["embedded", "sd15"])
+def test_dreamlayer_trains_resumes_and_loads(root: Path, tmp_path: Path, family: str) -> None:
+    dreamlayer.train(dreamlayer.Options(**settings(root, tmp_path, family)))
+    done: list[int] = []
+    options = dreamlayer.Options(
+        **settings(root, tmp_path, family, steps=4, steps_drawn=2 * (family == "sd15"))
+    )
+    folder = dreamlayer.train(options, lambda step, total: done.append(step))
+    assert done == [3, 4]
+    assert (tmp_path / "samples-000004.png").exists() == (family == "sd15")
+    rows = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4] and all(row["context"] > 0 for row in rows)
+    model = load_model(str(root / family), "cpu")
+    adapter = DreamLayer.load(folder, model.unet)
+    fresh = DreamLayer(model.unet, adapter.settings)
+    assert any(
+        not torch.allclose(one, two, atol=1e-3)
+        for one, two in zip(adapter.parameters(), fresh.parameters(), strict=True)
+    )
+
+
+def test_equation_8_is_the_sum_of_its_parts(root: Path, tmp_path: Path) -> None:
+    options = dreamlayer.Options(**settings(root, tmp_path, lambda_context=2.0, lambda_layout=0.5))
+    model = load_model(options.model, "cpu")
+    data = LayeredLatents(Path(options.data), options, model)
+    torch.manual_seed(0)
+    objective = dreamlayer.Objective(DreamLayer(model.unet), model, data, options)
+    loss = objective(5)
+    objective.ledger.file.parent.mkdir(exist_ok=True)
+    objective.ledger.write(5)
+    parts = json.loads(objective.ledger.file.read_text())
+    assert loss.item() == pytest.approx(
+        parts["noise"] + 2 * parts["context"] + 0.5 * parts["layout"], abs=1e-4
+    )
+    # A fresh adapter leaves the base's own error: what its plain denoiser gives for the same lesson.
+    batch = data.batch_at(5)
+    clean = batch.frames.flatten(0, 1)
+    each = batch.frames.shape[1]
+    times = times_at(5, 2, options, 1000).repeat_interleave(each)
+    noisy, target = model.schedule.lesson(clean, noise_at(5, clean, options), times)
+    from layercli.models.dreamlayer_text import layered_text
+
+    text = layered_text(model, objective.adapter, batch.prompts, model.native_size)
+    with torch.no_grad():
+        error = (model.denoiser(text.conditioning)(noisy, times) - target).square().mean()
+    assert parts["noise"] == pytest.approx(error.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+def test_a_lesson_is_answered_by_what_splits_into_it(prediction: Any) -> None:
+    """The right answer to a lesson splits into the very picture and noise it was made of."""
+    schedule = dataclasses.replace(tiny.embedded(8).schedule, prediction=prediction)
+    x0, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    times = torch.tensor([50, 700])
+    shown, target = schedule.lesson(x0, noise, times)
+    for row, t in enumerate(times.tolist()):
+        found = schedule.split(shown[row], target[row], t)
+        assert torch.allclose(found[0], x0[row], atol=1e-3) and torch.allclose(
+            found[1], noise[row], atol=1e-3
+        )
+
+
+def test_latents_of_another_encoder_are_refused(root: Path, tmp_path: Path) -> None:
+    wrong = settings(root, tmp_path) | {"model": str(root / "sd15")}
+    with pytest.raises(LayercliError, match="another model"):
+        dreamlayer.train(dreamlayer.Options(**wrong))
+    with pytest.raises(LayercliError) as caught:
+        dreamlayer.train(dreamlayer.Options(**settings(root, tmp_path) | {"data": str(tmp_path)}))
+    assert "layercli data layered-latents" in caught.value.hint
