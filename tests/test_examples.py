@@ -124,7 +124,8 @@ def test_layered_methods(tmp_path, model):
     few = ("-O", "batch=1", "-O", "rank=2", "-O", "steps_drawn=0", "-O", "precision=fp32")
     done = example("layered.sh", tmp_path, model, "4", "1", *few)
     assert done.returncode == 0, done.stderr
-    assert read_stack(tmp_path / "dreamlayer.psd").names[:3] == ("background", "a cat", "a ball")
+    for method in ("dreamlayer", "layerdiff"):
+        assert read_stack(tmp_path / f"{method}.psd").names[:3] == ("background", "a cat", "a ball")
 
 
 def test_a_batch_goes_on_after_failures_and_keeps_what_is_there(tmp_path, model):

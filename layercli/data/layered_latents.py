@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from layercli.core.errors import LayercliError
 from layercli.data._layered_source import Layered
 from layercli.data.layered import read_rows, read_shards
+from layercli.diffusion.self_mask import visible_masks
 from layercli.models.catalog import load_model
 from layercli.models.family import Model
 
@@ -63,19 +64,6 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     (out / "index.jsonl").write_text(lines, encoding="utf-8")
     return out
-
-
-def visible_masks(alphas: Tensor) -> Tensor:
-    """LayerDiff's masks, which never overlap (Eq 4): amodal alphas (k, H, W), back to front -> (k + 1, H, W).
-
-    m_i = α_i Π_{f>i}(1-α_f), and first the background's m_b = 1 - Σ m_i.
-    """
-    uncovered = torch.ones_like(alphas[0])
-    masks = []
-    for alpha in alphas.flip(0):
-        masks.append(alpha * uncovered)
-        uncovered = uncovered * (1 - alpha)
-    return torch.stack([uncovered, *masks[::-1]])
 
 
 def cut_out(foregrounds: Tensor, whole: Tensor, dilate: int) -> Tensor:

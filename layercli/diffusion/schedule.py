@@ -168,6 +168,16 @@ class Schedule:
             return shown, a * noise - b * x0  # Salimans & Ho 2022, appendix D
         return shown, x0
 
+    def answer(self, x: Tensor, x0: Tensor, t: int) -> Tensor:
+        """What a network would say at time t if x_0 were clean latents: `split` undone, of x's shape."""
+        alpha = self.alpha(t).to(x.device)
+        a, b = alpha.sqrt(), (1 - alpha).sqrt()
+        if self.prediction == "epsilon":
+            return (x - a * x0) / b
+        if self.prediction == "v_prediction":
+            return (a * x - x0) / b
+        return x0
+
     def split(self, x: Tensor, output: Tensor, t: int) -> tuple[Tensor, Tensor]:
         """A network's output at time t -> (x_0, ε), both of x's shape.
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from layercli.core.effects import with_effects
 from layercli.core.errors import LayercliError
+from layercli.core.geometry import Size
 from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
 from layercli.diffusion.sample import Denoiser
@@ -122,6 +123,20 @@ def harmonized_stack(
     after = used_part(model.decode(harmonized, kinds)[:, :3], plan)
     before = used_part(model.decode(clean, kinds)[:, :3], plan)
     return _lit(request, options, stack, after, before)
+
+
+def plain_guided(
+    request: GenerateRequest, model: Model, options: MethodOptions, size: Size
+) -> Callable[[Sequence[str]], Denoiser]:
+    """Texts of whole pictures of a size -> their guided denoiser, by the model as it is."""
+    kinds: list[Kind] = ["global"]
+
+    def guided(texts: Sequence[str]) -> Denoiser:
+        text = model.encode_text(texts, kinds * len(texts), size)
+        empty = model.encode_text([request.negative] * len(texts), kinds * len(texts), size)
+        return model.guided(text, empty, request.guidance, rescale=options.rescale)
+
+    return guided
 
 
 def styled(prompt: str, request: GenerateRequest) -> str:

@@ -5,7 +5,7 @@ arXiv 2412.04460 for one foreground, here for k; its blended picture is harmonis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,19 +14,19 @@ import torch
 from layercli.core.errors import LayercliError
 from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
-from layercli.diffusion.sample import Denoiser
 from layercli.generate._exchange import Prior, Rules
 from layercli.generate._harmonize import (
     MethodOptions,
     check_times,
     harmonized_stack,
+    plain_guided,
     steps_in_all,
     styled,
 )
 from layercli.generate._joint import Sampling, Scene, sample_frames
 from layercli.generate._layers import decoded_stack, plan_for
 from layercli.generate._masks import mask_guide
-from layercli.models.family import Kind, Model
+from layercli.models.family import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +108,7 @@ def generate(
         stack = decoded_stack(request, model, plan, sampled, options.levels, options.specks)
         if request.harmonize != "irh":
             return stack
-        kinds: list[Kind] = ["global"]
-
-        def guided(texts: Sequence[str]) -> Denoiser:
-            text = model.encode_text(texts, kinds * len(texts), scene.size)
-            empty = model.encode_text([request.negative] * len(texts), kinds * len(texts), scene.size)
-            return model.guided(text, empty, request.guidance, rescale=options.rescale)
-
+        guided = plain_guided(request, model, options, scene.size)
         return harmonized_stack(
             request, model, options, plan, sampled, stack, guided, lambda done: on_step(done, total)
         )

@@ -117,6 +117,11 @@ def fill(adapter: nn.Module, folder: Path) -> None:
         ) from error
 
 
+def chosen(rules: type[Any], options: Any) -> Any:
+    """The rules among a plug-in's options, which have the same names."""
+    return rules(**{field.name: getattr(options, field.name) for field in dataclasses.fields(rules)})
+
+
 def adapter_folder(asked: str, model: str, kind: str) -> Path:
     """The folder a person named, or the one that ships with a model.
 

@@ -8,7 +8,7 @@ Every trained branch ends in zeros: a fresh adapter changes nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -295,9 +295,3 @@ def _level(name: str) -> int:
 def _shares(layer: AttentionLayer) -> bool:
     """Self-attention of the up blocks is shared."""
     return not layer.cross and layer.name.startswith("up_blocks")
-
-
-def rules_of(options: Any) -> Rules:
-    """The Rules among a plug-in's options."""
-    given: Mapping[str, Any] = {name: getattr(options, name) for name in Rules.__dataclass_fields__}
-    return Rules(**given)

@@ -73,7 +73,7 @@ class Frames:
         listed: list[str] = []
         for one in prompts:
             texts = [one.background] * self.background
-            texts += one.foregrounds
+            texts += one.foregrounds[: self.foregrounds]
             texts += [one.whole] * self.whole
             listed += [f"{text}, {one.style}" if one.style and styled else text for text in texts]
         return listed

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from layercli.diffusion.guidance import classifier_free_joint
 from layercli.diffusion.sample import frame_noise, run, sample
+from layercli.models.adapters import chosen
 from layercli.models.catalog import load_model
-from layercli.models.dreamlayer import DreamLayer, Rules, Settings, rules_of
+from layercli.models.dreamlayer import DreamLayer, Rules, Settings
 from layercli.models.dreamlayer_text import layered_denoiser, layered_text
 from layercli.models.family import Model
 from layercli.models.frames import Frames, LayerPrompts
@@ -60,7 +61,7 @@ class Objective(nn.Module):
         times = times.repeat_interleave(text.frames.each).to(model.device)
         noise = noise_at(step, clean, options).to(clean)
         noisy, target = model.schedule.lesson(clean, noise, times)
-        with self.adapter.injected(model.unet, rules_of(options)) as injection:
+        with self.adapter.injected(model.unet, chosen(Rules, options)) as injection:
             guess = layered_denoiser(model, injection, text)(noisy, times)
             alphas = batch.alphas[:, text.frames.front].to(model.device)
             l_context, l_layout = injection.losses(alphas)
@@ -93,10 +94,6 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
     adapter = _adapter(model, options)
     objective = Objective(adapter, model, data, options)
 
-    def loss_at(module: nn.Module, step: int, device: torch.device) -> Tensor:
-        loss: Tensor = module(step)
-        return loss
-
     def export(step: int) -> None:
         adapter.save(out / "adapter")
         objective.ledger.write(step)
@@ -104,10 +101,10 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
             draw_sheet(
                 out / f"samples-{step:06d}.png",
                 model,
-                lambda texts: draw_layers(model, adapter, texts, rules_of(options), options.steps_drawn),
+                lambda texts: draw_layers(model, adapter, texts, chosen(Rules, options), options.steps_drawn),
             )
 
-    run_loop(objective, loss_at, options, on_step, export)
+    run_loop(objective, lambda module, step, device: module(step), options, on_step, export)
     return out / "adapter"
 
 

@@ -117,15 +117,6 @@ def test_near_duplicates_are_left_out() -> None:
     assert layered.without_duplicates([rows[0], two_layers]) == [rows[0], two_layers]
 
 
-def test_masks_never_overlap_and_fill_the_picture() -> None:
-    alphas = torch.rand(3, 5, 5, generator=torch.Generator().manual_seed(0))
-    masks = layered_latents.visible_masks(alphas)
-    assert torch.allclose(masks.sum(dim=0), torch.ones(5, 5))
-    assert torch.allclose(masks[3], alphas[2]) and torch.allclose(
-        masks[1], alphas[0] * (1 - alphas[1]) * (1 - alphas[2])
-    )
-
-
 def test_cutting_takes_what_lies_around_an_object_with_it() -> None:
     layer, whole = torch.zeros(1, 4, 9, 9), torch.full((4, 9, 9), 0.25)
     layer[0, :, 4, 4] = 1

@@ -20,11 +20,15 @@ from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
 from layercli.models.dreamlayer import DreamLayer
 from layercli.models.family import Model
+from layercli.models.layerdiff import LayerDiff, Settings
 from tests import tiny
 
 PACKAGE = "layercli.generate"
 METHODS = sorted(registry.plugins(PACKAGE))
-ADAPTERS: dict[str, Any] = {"dreamlayer": DreamLayer}
+ADAPTERS: dict[str, Any] = {
+    "dreamlayer": lambda model: DreamLayer(model.unet),
+    "layerdiff": lambda model: LayerDiff(model.unet, Settings(masks=not model.alpha)),
+}
 
 
 @pytest.fixture(scope="module", params=["embedded", "sd15"])
@@ -42,7 +46,7 @@ def adapters(tmp_path_factory: pytest.TempPathFactory) -> Any:
     @cache
     def folder(method: str, model: Model) -> str:
         torch.manual_seed(0)
-        adapter = ADAPTERS[method](model.unet)
+        adapter = ADAPTERS[method](model)
         with torch.no_grad():
             for parameter in adapter.parameters():
                 parameter.add_(0.05 * torch.randn_like(parameter))
@@ -168,6 +172,8 @@ def test_impossible_options_are_refused(method: str) -> None:
 
 CHANGES: dict[str, dict[str, Any]] = {
     "dreamlayer": {"refine": False, "share": False, "carry": False, "carry_from": 2000, "extra": False},
+    "layerdiff": {"inter": False, "intra": False, "feed": False, "enhance": "none", "inject": False}
+    | {"own_text": "whole", "negatives": "none", "smg": 0.0, "sigma": 0.3, "conceal": "outside"},
 }
 
 
@@ -181,5 +187,7 @@ def test_every_piece_of_a_trained_method_changes_the_picture(
     request = asked(model, harmonize="over", steps=8)  # the first of eight times is above T_G
     plain = module.generate(request, model, options)
     for name, value in CHANGES[method].items():
+        if name == "inject" and model.alpha:  # no mask latents where alpha is the latents' own
+            continue
         changed = dataclasses.replace(options, **{name: value})
         assert not same(plain, module.generate(request, model, changed)), name

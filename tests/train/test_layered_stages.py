@@ -15,7 +15,9 @@ from layercli.core.errors import LayercliError
 from layercli.data import corpus, layered, layered_latents
 from layercli.models.catalog import load_model
 from layercli.models.dreamlayer import DreamLayer
-from layercli.train import dreamlayer
+from layercli.models.layerdiff import LayerDiff, Settings
+from layercli.models.layerdiff_text import layer_text
+from layercli.train import dreamlayer, layerdiff
 from layercli.train._layered import AdapterOptions, LayeredLatents, Ledger, noise_at, times_at
 from tests import tiny
 from tests.data.mini_corpus import make_corpus
@@ -197,6 +199,50 @@ def test_a_lesson_is_answered_by_what_splits_into_it(prediction: Any) -> None:
         assert torch.allclose(found[0], x0[row], atol=1e-3) and torch.allclose(
             found[1], noise[row], atol=1e-3
         )
+
+
+@pytest.mark.parametrize("family", ["embedded", "sd15"])
+def test_layerdiff_trains_resumes_and_loads(root: Path, tmp_path: Path, family: str) -> None:
+    small = settings(root, tmp_path, family, width=8)
+    layerdiff.train(layerdiff.Options(**small))
+    done: list[int] = []
+    options = layerdiff.Options(**small | {"steps": 4, "steps_drawn": 2 * (family == "sd15")})
+    folder = layerdiff.train(options, lambda step, total: done.append(step))
+    assert done == [3, 4]
+    assert (tmp_path / "samples-000004.png").exists() == (family == "sd15")
+    model = load_model(str(root / family), "cpu")
+    adapter = LayerDiff.load(folder, model.unet)
+    assert (adapter.masks is None) == model.alpha
+    assert adapter.blocks[0].feed[2].weight.abs().max() > 0
+
+
+def test_equation_5_is_the_bases_own_error_at_first(root: Path, tmp_path: Path) -> None:
+    """A fresh adapter's loss is what the plain base makes of the same layers, and of masks as pictures."""
+    for family in ("embedded", "sd15"):
+        options = layerdiff.Options(**settings(root, tmp_path, family, same_time=1.0))
+        model = load_model(options.model, "cpu")
+        data = LayeredLatents(Path(options.data), options, model)
+        adapter = LayerDiff(model.unet, Settings(masks=not model.alpha))
+        objective = layerdiff.Objective(adapter, model, data, options)
+        batch = data.batch_at(3)
+        clean = layerdiff.layers_of(batch, masks=not model.alpha)
+        channels = batch.frames.shape[2]
+        times = times_at(3, 2, options, 1000).repeat_interleave(batch.frames.shape[1] - 1)
+        noisy, target = model.schedule.lesson(clean, noise_at(3, clean, options), times)
+        text = layer_text(model, adapter, batch.prompts, model.native_size)
+        with torch.no_grad():
+            answer = model.denoiser(text.conditioning)(noisy[:, :channels], times)
+            answers = torch.cat([answer] * (clean.shape[1] // channels), dim=1)
+            assert objective(3).item() == pytest.approx((answers - target).square().mean().item(), rel=1e-4)
+
+
+def test_layers_have_one_time_or_each_its_own() -> None:
+    for share, alike in ((1.0, True), (0.0, False)):
+        options = layerdiff.Options(same_time=share)
+        times = layerdiff.layer_times(2, 8, 3, options, 1000).reshape(8, 3)
+        assert all((row == row[0]).all() for row in times) == alike
+    half = layerdiff.layer_times(2, 400, 3, layerdiff.Options(), 1000).reshape(400, 3)
+    assert 140 < sum(bool((row == row[0]).all()) for row in half) < 260
 
 
 def test_latents_of_another_encoder_are_refused(root: Path, tmp_path: Path) -> None:
