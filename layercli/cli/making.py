@@ -81,7 +81,7 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
     options = registry.options_for(method, first.options)
     talk.say(f"Loading {first.model}…")
     model = load_model(first.model, device=first.device, dtype=first.dtype)
-    weights = model.weight_hashes()
+    weights = model.weight_hashes() | _adapter_hashes(options, first)
     for note in notes_on_words(first):
         talk.warn(note)
     if is_long(first, len(pictures)):
@@ -136,6 +136,15 @@ def _receipt(request: GenerateRequest, seconds: float, device: str, weights: dic
         device=device,
         command=command_line(request),
     )
+
+
+def _adapter_hashes(options: Any, request: GenerateRequest) -> dict[str, str]:
+    """What a trained method adds to the model; raises LayercliError where its adapter is missing."""
+    if not hasattr(options, "adapter"):
+        return {}
+    from layercli.models.adapters import adapter_folder, adapter_hashes
+
+    return adapter_hashes(adapter_folder(options.adapter, request.model, request.method), request.method)
 
 
 def notes_on_words(request: GenerateRequest) -> list[str]:

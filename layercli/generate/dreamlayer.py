@@ -20,7 +20,7 @@ from layercli.diffusion.sample import Denoiser, State
 from layercli.generate._harmonize import MethodOptions, harmonized_stack, steps_in_all
 from layercli.generate._layers import canvas_plan, decoded_stack
 from layercli.generate._trained import prompts_of, sample_together
-from layercli.models.adapters import adapter_folder, chosen, made_ready
+from layercli.models.adapters import adapter_folder, chosen
 from layercli.models.dreamlayer import KIND, DreamLayer, Injection, Rules
 from layercli.models.dreamlayer_text import layered_denoiser, layered_text, whole_denoiser
 from layercli.models.family import Kind, Model
@@ -55,7 +55,7 @@ def generate(
     """
     folder = adapter_folder(options.adapter, model.name, KIND)
     adapter = DreamLayer.load(folder, model.unet)
-    made_ready(adapter, model.device, model.dtype)
+    adapter.made_ready(model.device, model.dtype)
     rules = chosen(Rules, options)
     if request.harmonize == "none":
         rules = dataclasses.replace(rules, share=False, carry=False)

@@ -22,7 +22,7 @@ from layercli.diffusion.self_mask import self_mask_guided
 from layercli.generate._harmonize import MethodOptions, harmonized_stack, plain_guided, steps_in_all
 from layercli.generate._layers import canvas_plan, decoded_stack
 from layercli.generate._trained import prompts_of, sample_together
-from layercli.models.adapters import adapter_folder, chosen, made_ready
+from layercli.models.adapters import adapter_folder, chosen
 from layercli.models.family import Model
 from layercli.models.layerdiff import KIND, Injection, LayerDiff, Rules
 from layercli.models.layerdiff_text import LayerText, layer_denoiser, layer_masks, layer_text, negative_texts
@@ -68,7 +68,7 @@ def generate(
     """
     folder = adapter_folder(options.adapter, model.name, KIND)
     adapter = LayerDiff.load(folder, model.unet)
-    made_ready(adapter, model.device, model.dtype)
+    adapter.made_ready(model.device, model.dtype)
     rules = chosen(Rules, options)
     if request.harmonize == "none":
         rules = dataclasses.replace(rules, inter=False)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -58,34 +59,76 @@ def layer_sizes(unet: Any) -> list[tuple[str, int, int, int]]:
     return sizes
 
 
-def save_adapter(adapter: nn.Module, folder: Path, kind: str, settings: Any, network: Sequence[Any]) -> Path:
-    """Write `adapter.safetensors` (float16) and `config.json` whole, or raise LayercliError if too large.
+class Adapter(nn.Module):
+    """The trained parts of a method for one UNet; subclasses name their kind and the class of their settings.
 
-    network: what tells that an adapter fits a network, JSON-able.
+    settings: a frozen dataclass of plain values; network: the base's attention layers, by which a folder is
+    told to fit.
     """
-    from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: value.detach().half().cpu().contiguous() for name, value in adapter.state_dict().items()}
-    size = sum(value.numel() * 2 for value in tensors.values())
-    if size >= LIMIT:
-        raise LayercliError(
-            f"The adapter has {size / 2**20:.1f} MiB; {LIMIT // 2**20} is the most.", "Try: -O rank=8"
-        )
-    save_file(tensors, folder / f".{FILE}")
-    (folder / f".{FILE}").chmod(0o644)  # safetensors writes for the owner alone
-    (folder / f".{FILE}").replace(folder / FILE)
-    config = {"kind": kind, "settings": dataclasses.asdict(settings), "network": network}
-    (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-    return folder
+    kind: ClassVar[str]
+    settings_type: ClassVar[type[Any]]
+
+    def __init__(self, unet: Any, settings: Any) -> None:
+        super().__init__()
+        self.settings = settings
+        self.network = layer_sizes(unet)
+
+    @classmethod
+    def load(cls, folder: Path, unet: Any) -> Self:
+        """Read an adapter folder.
+
+        Raises LayercliError when it is missing or damaged, of another kind, or made for another network.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        adapter = cls(unet, cls.settings_type(**_read_settings(folder, cls.kind, layer_sizes(unet))))
+        try:
+            tensors = {name: value.float() for name, value in load_file(folder / FILE).items()}
+            adapter.load_state_dict(tensors)
+        except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise LayercliError(
+                f"The adapter {folder / FILE} cannot be read: {reason}.", "Train or copy it again."
+            ) from error
+        return adapter
+
+    def save(self, folder: Path) -> Path:
+        """Write `adapter.safetensors` (float16) and `config.json` whole, and return the folder.
+
+        Raises LayercliError if the file would be larger than a repository takes.
+        """
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            name: value.detach().half().cpu().contiguous() for name, value in self.state_dict().items()
+        }
+        size = sum(value.numel() * 2 for value in tensors.values())
+        if size >= LIMIT:
+            raise LayercliError(
+                f"The adapter has {size / 2**20:.1f} MiB; {LIMIT // 2**20} is the most.", "Try: -O rank=8"
+            )
+        part = folder / f".{FILE}"
+        save_file(tensors, part)
+        part.chmod(0o644)  # safetensors writes for the owner alone
+        part.replace(folder / FILE)
+        config = {
+            "kind": self.kind,
+            "settings": dataclasses.asdict(self.settings),
+            "network": self.network,
+        }
+        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        return folder
+
+    def made_ready(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """For sampling: on a device, in the network's number type, frozen."""
+        return self.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
 
-def read_settings(folder: Path, kind: str, network: Sequence[Any]) -> Mapping[str, Any]:
-    """The settings of an adapter folder.
-
-    Raises LayercliError when it is missing or damaged, of another kind, or made for another network.
-    """
-    hint = f"Train one: layercli train {kind} --out runs/{kind}, then -O adapter=runs/{kind}/adapter"
+def _read_settings(folder: Path, kind: str, network: Sequence[Any]) -> Mapping[str, Any]:
+    hint = how_to_train(kind)
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         found, settings, made_for = config["kind"], config["settings"], config["network"]
@@ -102,42 +145,29 @@ def read_settings(folder: Path, kind: str, network: Sequence[Any]) -> Mapping[st
     return settings
 
 
-def fill(adapter: nn.Module, folder: Path) -> None:
-    """Load an adapter's tensors, all of them; raises LayercliError for a file that is damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = {name: value.float() for name, value in load_file(folder / FILE).items()}
-        adapter.load_state_dict(tensors)
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise LayercliError(
-            f"The adapter {folder / FILE} cannot be read: {reason}.", "Train or copy it again."
-        ) from error
-
-
-def chosen(rules: type[Any], options: Any) -> Any:
-    """The rules among a plug-in's options, which have the same names."""
-    return rules(**{field.name: getattr(options, field.name) for field in dataclasses.fields(rules)})
+def how_to_train(kind: str) -> str:
+    """What to type where an adapter is missing."""
+    return f"Train one: layercli train {kind} --out runs/{kind}, then -O adapter=runs/{kind}/adapter"
 
 
 def adapter_folder(asked: str, model: str, kind: str) -> Path:
     """The folder a person named, or the one that ships with a model.
 
-    Raises LayercliError that says how to train one where none ships.
+    Raises LayercliError that says how to train one where there is none.
     """
-    if asked:
-        return Path(asked).expanduser()
-    shipped = WEIGHTS / model / kind
-    if (shipped / "config.json").is_file():
-        return shipped
-    raise LayercliError(
-        f'No {kind} adapter comes with the model "{model}".',
-        f"Train one: layercli train {kind} --out runs/{kind}, then -O adapter=runs/{kind}/adapter",
-    )
+    folder = Path(asked).expanduser() if asked else WEIGHTS / model / kind
+    if (folder / FILE).is_file():
+        return folder
+    missing = f"There is no {kind} adapter in {folder}." if asked else ""
+    raise LayercliError(missing or f'No {kind} adapter comes with the model "{model}".', how_to_train(kind))
 
 
-def made_ready(adapter: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """An adapter for sampling: on its device, in the network's number type, frozen."""
-    return adapter.to(device=device, dtype=dtype).eval().requires_grad_(False)
+def adapter_hashes(folder: Path, kind: str) -> dict[str, str]:
+    """SHA-256 of an adapter's file, for the receipt."""
+    with (folder / FILE).open("rb") as file:
+        return {f"{kind}/{FILE}": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def chosen(rules: type[Any], options: Any) -> Any:
+    """The rules among a plug-in's options, which have the same names."""
+    return rules(**{field.name: getattr(options, field.name) for field in dataclasses.fields(rules)})

@@ -11,7 +11,6 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from layercli.diffusion import attention as maps
 from layercli.diffusion.attention import Grid
 from layercli.diffusion.context import carry, context_loss, context_map, layout_loss, span_attention
-from layercli.models.adapters import LowRank, fill, layer_sizes, read_settings, save_adapter, zeroed
+from layercli.models.adapters import Adapter, LowRank, layer_sizes, zeroed
 from layercli.models.frames import Frames
 from layercli.models.hooks import AttentionCall, AttentionLayer, attention_layers, edited_attention
 
@@ -116,13 +115,13 @@ class Refiner(nn.Module):
         return values + change.unflatten(0, (-1, k)).to(values.dtype)
 
 
-class DreamLayer(nn.Module):
+class DreamLayer(Adapter):
     """The trained parts of DreamLayer for one UNet."""
 
+    kind, settings_type = KIND, Settings
+
     def __init__(self, unet: Any, settings: Settings | None = None) -> None:
-        super().__init__()
-        self.settings = settings or Settings()
-        self.network = layer_sizes(unet)
+        super().__init__(unet, settings or Settings())
         self.level = context_level(unet)
         self.layers = nn.ModuleList(
             KeysValues(source, out, self.settings.rank) for _, _, source, out in self.network
@@ -133,18 +132,6 @@ class DreamLayer(nn.Module):
         self.assign = nn.Parameter(torch.zeros(self.settings.most + 1, int(unet.config.cross_attention_dim)))
         self.shared = [layer.index for layer in attention_layers(unet) if _shares(layer)]
         self.gates = nn.Parameter(torch.full((len(self.shared),), float(self.settings.gate)))
-
-    @classmethod
-    def load(cls, folder: Path, unet: Any) -> DreamLayer:
-        """Read an adapter folder; raises LayercliError where it is missing or does not fit the network."""
-        settings = read_settings(folder, KIND, layer_sizes(unet))
-        adapter = cls(unet, Settings(**settings))
-        fill(adapter, folder)
-        return adapter
-
-    def save(self, folder: Path) -> Path:
-        """Write an adapter folder and return it."""
-        return save_adapter(self, folder, KIND, self.settings, self.network)
 
     @contextmanager
     def injected(self, unet: Any, rules: Rules | None = None) -> Iterator[Injection]:

@@ -16,14 +16,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from layercli.models.adapters import LowRank, fill, layer_sizes, read_settings, save_adapter, zeroed
+from layercli.models.adapters import Adapter, LowRank, zeroed
 from layercli.models.frames import Frames
 
 KIND = "layerdiff"
@@ -161,13 +160,13 @@ class MaskBranch(nn.Module):
         self.scalar = nn.Parameter(torch.zeros(()))
 
 
-class LayerDiff(nn.Module):
+class LayerDiff(Adapter):
     """The trained parts of LayerDiff for one UNet."""
 
+    kind, settings_type = KIND, Settings
+
     def __init__(self, unet: Any, settings: Settings | None = None) -> None:
-        super().__init__()
-        self.settings = settings or Settings()
-        self.network = layer_sizes(unet)
+        super().__init__(unet, settings or Settings())
         self.places = _last_blocks([name for name, *_ in self.network])
         self.blocks = nn.ModuleList(
             CollaborativeBlock(width, text, inner, self.settings)
@@ -176,18 +175,6 @@ class LayerDiff(nn.Module):
         )
         self.enhancer = PromptEnhancer(int(unet.config.cross_attention_dim), self.settings)
         self.masks = MaskBranch(unet) if self.settings.masks else None
-
-    @classmethod
-    def load(cls, folder: Path, unet: Any) -> LayerDiff:
-        """Read an adapter folder; raises LayercliError where it is missing or does not fit the network."""
-        settings = read_settings(folder, KIND, layer_sizes(unet))
-        adapter = cls(unet, Settings(**settings))
-        fill(adapter, folder)
-        return adapter
-
-    def save(self, folder: Path) -> Path:
-        """Write an adapter folder and return it."""
-        return save_adapter(self, folder, KIND, self.settings, self.network)
 
     @contextmanager
     def injected(self, unet: Any, rules: Rules | None = None) -> Iterator[Injection]:

@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from layercli.core.errors import LayercliError
 from layercli.core.pixels import save_png
 from layercli.core.sheet import draw_grid
+from layercli.models.adapters import Adapter
+from layercli.models.catalog import load_model
 from layercli.models.family import Model
 from layercli.models.frames import Frames, LayerPrompts
-from layercli.train._loop import LoopOptions
+from layercli.train._loop import LoopOptions, OnStep, run_loop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +198,47 @@ class Ledger:
         with self.file.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(row) + "\n")
         self._sums, self._count = {}, 0
+
+
+class LayeredObjective(nn.Module):
+    """The loss of a step as one forward pass, as distributed training needs; subclasses say what it is."""
+
+    def __init__(self, adapter: Any, model: Model, data: LayeredLatents, options: Any) -> None:
+        super().__init__()
+        self.adapter = adapter
+        # In a tuple they are no modules of this one: the base stays frozen and out of checkpoints.
+        self.rest = (model, data, options)
+        self.ledger = Ledger(Path(options.out) / "losses.jsonl")
+
+
+def train_adapter(
+    options: AdapterOptions,
+    make: Callable[[Model], Adapter],
+    objective: type[LayeredObjective],
+    draw: Callable[[Model, Any, LayerPrompts], tuple[Tensor, Frames]],
+    on_step: OnStep,
+) -> Path:
+    """Train an adapter on a frozen model and return its folder.
+
+    Every checkpoint writes `out/adapter` (averages, float16), a row of `out/losses.jsonl` and a sheet of
+    layers.
+    """
+    out = Path(options.out)
+    model = load_model(options.model, options.device, "float32")
+    data = LayeredLatents(Path(options.data), options, model)
+    torch.manual_seed(options.seed)
+    adapter = make(model)
+    loss = objective(adapter, model, data, options)
+
+    def export(step: int) -> None:
+        adapter.save(out / "adapter")
+        loss.ledger.write(step)
+        if options.steps_drawn:
+            file = out / f"samples-{step:06d}.png"
+            draw_sheet(file, model, lambda texts: draw(model, adapter, texts))
+
+    run_loop(loss, lambda module, step, device: module(step), options, on_step, export)
+    return out / "adapter"
 
 
 def _tensor(parts: list[np.ndarray]) -> Tensor:

@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from layercli.diffusion.guidance import classifier_free_joint
 from layercli.diffusion.sample import frame_noise, run, sample
 from layercli.models.adapters import chosen
-from layercli.models.catalog import load_model
 from layercli.models.dreamlayer import DreamLayer, Rules, Settings
 from layercli.models.dreamlayer_text import layered_denoiser, layered_text
 from layercli.models.family import Model
 from layercli.models.frames import Frames, LayerPrompts
-from layercli.train._layered import AdapterOptions, LayeredLatents, Ledger, draw_sheet, noise_at, times_at
-from layercli.train._loop import OnStep, run_loop
+from layercli.train._layered import AdapterOptions, LayeredObjective, noise_at, times_at, train_adapter
+from layercli.train._loop import OnStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,19 +39,12 @@ class Options(AdapterOptions):
     lambda_layout: float = 1.0
 
 
-class Objective(nn.Module):
+class Objective(LayeredObjective):
     """Eq 8: L = L_noise + λ_c L_c + λ_l L_layout, of a step's batch."""
-
-    def __init__(self, adapter: DreamLayer, model: Model, data: LayeredLatents, options: Options) -> None:
-        super().__init__()
-        self.adapter = adapter
-        # In a tuple they are no modules of this one: the base stays frozen and out of checkpoints.
-        self._rest = (model, data, options)
-        self.ledger = Ledger(Path(options.out) / "losses.jsonl")
 
     def forward(self, step: int) -> Tensor:
         """The loss of a step."""
-        model, data, options = self._rest
+        model, data, options = self.rest
         batch = data.batch_at(step)
         text = layered_text(model, self.adapter, batch.prompts, model.native_size)
         clean = batch.frames.flatten(0, 1).to(model.device)
@@ -86,30 +78,15 @@ def draw_layers(
 
 
 def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
-    """Train; every checkpoint writes `out/adapter` (averages, float16), losses and a sheet of layers."""
-    out = Path(options.out)
-    model = load_model(options.model, options.device, "float32")
-    data = LayeredLatents(Path(options.data), options, model)
-    torch.manual_seed(options.seed)
-    adapter = _adapter(model, options)
-    objective = Objective(adapter, model, data, options)
+    """Train; see `_layered.train_adapter`."""
 
-    def export(step: int) -> None:
-        adapter.save(out / "adapter")
-        objective.ledger.write(step)
-        if options.steps_drawn:
-            draw_sheet(
-                out / f"samples-{step:06d}.png",
-                model,
-                lambda texts: draw_layers(model, adapter, texts, chosen(Rules, options), options.steps_drawn),
-            )
+    def make(model: Model) -> DreamLayer:
+        if options.init:
+            return DreamLayer.load(Path(options.init), model.unet)
+        settings = Settings(rank=options.rank, refiners=options.refiners, gate=options.gate)
+        return DreamLayer(model.unet, settings)
 
-    run_loop(objective, lambda module, step, device: module(step), options, on_step, export)
-    return out / "adapter"
+    def draw(model: Model, adapter: DreamLayer, texts: LayerPrompts) -> tuple[Tensor, Frames]:
+        return draw_layers(model, adapter, texts, chosen(Rules, options), options.steps_drawn)
 
-
-def _adapter(model: Model, options: Options) -> DreamLayer:
-    if options.init:
-        return DreamLayer.load(Path(options.init), model.unet)
-    settings = Settings(rank=options.rank, refiners=options.refiners, gate=options.gate)
-    return DreamLayer(model.unet, settings)
+    return train_adapter(options, make, Objective, draw, on_step)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from layercli.diffusion.guidance import classifier_free_joint
 from layercli.diffusion.sample import frame_noise, run, sample
 from layercli.models.adapters import chosen
-from layercli.models.catalog import load_model
 from layercli.models.family import Model
 from layercli.models.frames import Frames, LayerPrompts
 from layercli.models.layerdiff import LayerDiff, Rules, Settings
@@ -26,13 +25,12 @@ from layercli.models.layerdiff_text import (
 from layercli.train._layered import (
     AdapterOptions,
     Batch,
-    LayeredLatents,
-    Ledger,
-    draw_sheet,
+    LayeredObjective,
     noise_at,
     times_at,
+    train_adapter,
 )
-from layercli.train._loop import OnStep, run_loop
+from layercli.train._loop import OnStep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,19 +53,12 @@ class Options(AdapterOptions):
     same_time: float = 0.5
 
 
-class Objective(nn.Module):
+class Objective(LayeredObjective):
     """Eq 5: the error of what the network answers, over all layers and their masks, of a step's batch."""
-
-    def __init__(self, adapter: LayerDiff, model: Model, data: LayeredLatents, options: Options) -> None:
-        super().__init__()
-        self.adapter = adapter
-        # In a tuple they are no modules of this one: the base stays frozen and out of checkpoints.
-        self._rest = (model, data, options)
-        self.ledger = Ledger(Path(options.out) / "losses.jsonl")
 
     def forward(self, step: int) -> Tensor:
         """The loss of a step."""
-        model, data, options = self._rest
+        model, data, options = self.rest
         batch, rules = data.batch_at(step), chosen(Rules, options)
         text = layer_text(model, self.adapter, batch.prompts, model.native_size, rules, options.own_text)
         clean = layers_of(batch, masks=self.adapter.masks is not None).to(model.device)
@@ -126,29 +117,16 @@ def draw_layers(
 
 
 def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
-    """Train; every checkpoint writes `out/adapter` (averages, float16), losses and a sheet of layers."""
-    out = Path(options.out)
-    model = load_model(options.model, options.device, "float32")
-    data = LayeredLatents(Path(options.data), options, model)
-    torch.manual_seed(options.seed)
-    if options.init:
-        adapter = LayerDiff.load(Path(options.init), model.unet)
-    else:
+    """Train; see `_layered.train_adapter`."""
+
+    def make(model: Model) -> LayerDiff:
+        if options.init:
+            return LayerDiff.load(Path(options.init), model.unet)
         settings = Settings(masks=not model.alpha, width=options.width, rank=options.rank)
-        adapter = LayerDiff(model.unet, settings)
-    objective = Objective(adapter, model, data, options)
+        return LayerDiff(model.unet, settings)
 
-    def export(step: int) -> None:
-        adapter.save(out / "adapter")
-        objective.ledger.write(step)
-        if options.steps_drawn:
-            draw_sheet(
-                out / f"samples-{step:06d}.png",
-                model,
-                lambda texts: draw_layers(
-                    model, adapter, texts, chosen(Rules, options), options.own_text, options.steps_drawn
-                ),
-            )
+    def draw(model: Model, adapter: LayerDiff, texts: LayerPrompts) -> tuple[Tensor, Frames]:
+        rules = chosen(Rules, options)
+        return draw_layers(model, adapter, texts, rules, options.own_text, options.steps_drawn)
 
-    run_loop(objective, lambda module, step, device: module(step), options, on_step, export)
-    return out / "adapter"
+    return train_adapter(options, make, Objective, draw, on_step)

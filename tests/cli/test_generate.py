@@ -173,6 +173,8 @@ def test_a_dry_run_tells_and_makes_nothing(run, here):
         ((*CAT, "--model", "sdxl"), 'The model "sdxl" is not on this machine'),
         ((*CAT, "--method", "layerfuson"), 'There is no "layerfuson" in generate.'),
         ((*CAT, "-O", "no-such-key=1"), 'has no option "no-such-key".'),
+        ((*CAT, "--method", "dreamlayer"), "layercli train dreamlayer"),
+        ((*CAT, "--method", "layerdiff", "-O", "adapter=none"), "There is no layerdiff adapter in none."),
         ((*CAT, "-o", "none/cat.psd"), "There is no folder none."),
         ((*CAT, "-o", "/proc/cat.psd"), "Nothing can be written to /proc"),
         ((*CAT, "-o", "cat.xyz"), 'No format has the extension ".xyz"'),
@@ -249,3 +251,15 @@ def test_ctrl_c_leaves_nothing_behind(here, tiny_model, wait):
     assert "Stopped." in told
     assert "Traceback" not in told
     assert list(here.iterdir()) == []
+
+
+def test_a_trained_method_draws_with_its_adapter_and_tells_its_hash(draw, here, tiny_model):
+    from layercli.models.catalog import load_model
+    from layercli.models.dreamlayer import DreamLayer
+
+    DreamLayer(load_model(str(tiny_model), "cpu").unet).save(here / "adapter")
+    draw(*CAT, "--method", "dreamlayer", "-O", "adapter=adapter", "-o", "cat.psd")
+    receipt = read_stack(here / "cat.psd").receipt
+    assert receipt is not None
+    assert receipt.request["method"] == "dreamlayer"
+    assert len(receipt.weights["dreamlayer/adapter.safetensors"]) == 64
