@@ -141,6 +141,11 @@ def _do(
         _follow_canvas(before, after, trail)
     else:
         trail.inside |= _where(before, names) | _where(after, _still(before, after, names))
+        if step.with_model:  # what is drawn has shadow and light of its own
+            for stack in (before, after):
+                trail.inside |= _where(stack, [layer.name for layer in stack.layers if is_effect(layer)])
+        if getattr(step.module, "WHOLE", False):
+            trail.inside[:] = True
     trail.names = {layer.name: _origin(layer, before, trail.names) for layer in after.layers}
     return after
 

@@ -17,7 +17,7 @@ from layercli.diffusion.attention import Rectangle
 from layercli.diffusion.sample import frame_noise
 from layercli.edit._boxes import SEEN, box_of
 from layercli.edit._drawn import Drawing
-from layercli.edit._effects import effect_name, is_effect, is_object, owned
+from layercli.edit._effects import effect_name, is_effect, is_object, own_effects
 from layercli.edit._order import free_name
 from layercli.generate import _irh
 from layercli.generate._alpha import alpha_from_hint, levelled, without_specks
@@ -188,19 +188,15 @@ def relit(
 
     DreamLayer, Eq 13, op on pixels: the layers where they were moved to are fused (Eq 12), noised to the
     middle of the way and denoised as one picture. What that changes becomes a shadow and a light layer; the
-    ones there were for these things go.
+    ones there were for these things go, if they are named after them (see settled).
     """
     things = [layer for layer in objects_of(stack) if not names or layer.name in names]
     if not things:
         return stack
-    if len(things) == len(objects_of(stack)):
-        stack = without(stack, [layer.name for layer in stack.layers if is_effect(layer)])
-    else:
-        for layer in things:
-            stack, effects = owned(stack, layer.name)
-            stack = without(stack, effects)
-    bare = without(stack, [layer.name for layer in stack.layers if is_effect(layer)])
-    shadows, light = _light_for(bare, [layer.name for layer in things], model, drawing, on_step)
+    meant = [layer.name for layer in things]
+    every = [layer.name for layer in stack.layers if is_effect(layer)]
+    shadows, light = _light_for(without(stack, every), meant, model, drawing, on_step)
+    stack = without(stack, every if len(things) == len(objects_of(stack)) else own_effects(stack, meant))
     lit = with_light(stack, shadows, light)
     if len(things) == len(objects_of(stack)):
         return lit

@@ -30,19 +30,37 @@ def owned(stack: LayerStack, name: str) -> tuple[LayerStack, tuple[str, ...]]:
     Where several objects share one layer it is cut into one for each, every pixel going to the object that
     is nearest: laid over each other they are the shared one again, to the bit. What is no object has none.
     """
-    effects = [layer for layer in stack.layers if is_effect(layer)]
-    own = tuple(layer.name for layer in effects if _owner(layer) == name)
-    shared = [layer for layer in effects if _owner(layer) is None]
-    if own or not shared or is_effect(stack.layer(name)):
+    own = own_effects(stack, (name,))
+    if own or is_effect(stack.layer(name)):
         return stack, own
-    having = {_owner(layer) for layer in effects}
-    sharing = [layer for layer in stack.layers if is_object(layer, stack) and layer.name not in having]
-    if name not in {layer.name for layer in sharing}:
+    shared, sharing = _shared(stack)
+    if not shared or name not in {layer.name for layer in sharing}:
         return stack, ()
     if len(sharing) == 1:
         return stack, tuple(layer.name for layer in shared)
     stack = _cut(stack, shared, sharing)
-    return stack, tuple(layer.name for layer in stack.layers if is_effect(layer) and _owner(layer) == name)
+    return stack, own_effects(stack, (name,))
+
+
+def own_effects(stack: LayerStack, owners: Sequence[str]) -> tuple[str, ...]:
+    """The shadow and light layers that are named after some objects."""
+    return tuple(layer.name for layer in stack.layers if is_effect(layer) and _owner(layer) in owners)
+
+
+def settled(stack: LayerStack) -> LayerStack:
+    """The stack with every shadow and light named after its object, so that new objects get none of it."""
+    shared, sharing = _shared(stack)
+    return _cut(stack, shared, sharing) if shared and sharing else stack
+
+
+def _shared(stack: LayerStack) -> tuple[list[Layer], list[Layer]]:
+    """The effect layers that are named after no object, and the objects without any of their own."""
+    effects = [layer for layer in stack.layers if is_effect(layer)]
+    having = {_owner(layer) for layer in effects}
+    shared = [layer for layer in effects if _owner(layer) is None]
+    if not shared:
+        return [], []
+    return shared, [layer for layer in stack.layers if is_object(layer, stack) and layer.name not in having]
 
 
 def renamed(stack: LayerStack, effects: Sequence[str], owner: str) -> LayerStack:

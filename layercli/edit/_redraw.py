@@ -27,7 +27,7 @@ from layercli.edit._drawing import (
     words_for,
 )
 from layercli.edit._drawn import Drawing
-from layercli.edit._effects import is_effect
+from layercli.edit._effects import is_effect, settled
 from layercli.generate._joint import beginning
 from layercli.generate._layers import Plan
 from layercli.models.family import Model
@@ -55,6 +55,7 @@ def redraw(
             drawn = _ground(stack, name, model, drawing, on_step, strength)
             return relit(drawn, (), model, drawing, on_step) if drawing.light and things else drawn
         box_of(stack.layer(name))
+        stack = settled(stack) if drawing.light else stack
         plan = plan_of(stack, model)
         ground, words = ground_of(stack)
         frames = [frame_of(stack, layer, model, free=layer.name == name) for layer in things]

@@ -10,6 +10,7 @@ from layercli.core.errors import LayercliError
 from layercli.core.layers import Layer, LayerStack
 from layercli.edit import _drawn
 from layercli.edit._choose import choose
+from layercli.edit._effects import is_effect, settled
 from layercli.edit._order import free_name
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def edit(
         taken = {number: box_in(stack, layer) for number, layer in enumerate(things, 1)}
         prompts = [prompt, *(words_for(layer) for layer in things)]
         box = default_boxes(prompts, stack.canvas, options.seed, taken)[0]
-    plan = plan_of(stack, model)
+    plan, stack = plan_of(stack, model), settled(stack)
     words = ", ".join([*map(words_for, things), ground_of(stack)[1]])
     frame = Frame(prompt=prompt, rectangle=rectangle_for(box, stack), clean=None, free=True)
     picture = opaque(stack.flatten())
@@ -96,6 +97,4 @@ def edit(
 
 
 def _above_ground(stack: LayerStack) -> int:
-    from layercli.edit._effects import is_effect
-
     return next((n for n, layer in enumerate(stack.layers) if is_effect(layer)), len(stack.layers))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LAYERS: str = "none"
 MODEL: bool = True
-EFFECTS: bool = True
+WHOLE: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 LAYERS: str = "any"
 MODEL: bool = True
-EFFECTS: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +35,11 @@ def edit(
     Raises LayercliError where there is no visible thing on the canvas.
     """
     from layercli.edit._drawing import objects_of, relit
+    from layercli.edit._effects import settled
 
     things = [layer.name for layer in objects_of(stack)]
     missing = [name for name in names if name not in things]
     if not things or missing:
         which = f'"{missing[0]}"' if missing else "Nothing"
         raise LayercliError(f"{which} is a visible thing on a background.", "Name a layer that is one.")
-    return relit(stack, names, model, options, on_step)
+    return relit(settled(stack) if names else stack, names, model, options, on_step)
