@@ -31,6 +31,9 @@ def show(
         ),
     ] = None,
     no_sheet: Annotated[bool, typer.Option("--no-sheet", help="List only.")] = False,
+    page: Annotated[
+        bool, typer.Option("--html", help="Write FILE.html too: one page to switch, drag and fade layers on.")
+    ] = False,
     width: Annotated[int, typer.Option(help="Width of the sheet in pixels.")] = 1600,
     background: Annotated[str, typer.Option(help="Paper of the sheet: light or dark.")] = "light",
     format: Annotated[
@@ -53,6 +56,9 @@ def show(
     if target is not None:
         check_folder(target.parent)
     stack = read_stack(file, format)
+    made = _page(file, stack, force=force) if page else None
+    if made is not None:
+        talk.say(f"Wrote {made}")
     if target is not None:
         from layercli.core.sheet import draw_sheet
 
@@ -60,10 +66,28 @@ def show(
         target = write_picture(target, pixels, force=force)
         talk.say(f"Drew {target}")
     talk.table(
-        describe(file, stack, target),
+        {**describe(file, stack, target), "page": str(made) if made else None},
         COLUMNS,
         [_row(number, layer) for number, layer in enumerate(stack.layers)],
     )
+
+
+def _page(file: Path, stack: LayerStack, *, force: bool) -> Path:
+    """Write the page of a file beside it, things with their shadow and light; returns its path."""
+    from layercli.core.page import draw_page
+    from layercli.edit._effects import owned
+    from layercli.formats._files import atomic, unique_path
+
+    path = file.with_suffix(".html")
+    path = path if force else unique_path(path)
+    together = {}
+    for name in stack.names:
+        parted, effects = owned(stack, name)
+        if parted is stack:  # what several things share stays where it is
+            together[name] = effects
+    with atomic(path) as part:
+        part.write_text(draw_page(stack, file.name, together), encoding="utf-8")
+    return path
 
 
 def describe(file: Path, stack: LayerStack, sheet: Path | None = None) -> dict[str, Any]:
