@@ -36,7 +36,8 @@ def browse(here: Path):
 
     def browse_(*words: str) -> str:
         quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
-                 "--disable-dev-shm-usage", f"--user-data-dir={here / 'profile'}", "--force-color-profile=srgb",
+                 "--disable-dev-shm-usage", f"--user-data-dir={here / 'profile'}",
+                 "--force-color-profile=srgb",
                  "--window-size=1000,700", "--virtual-time-budget=3000"]  # fmt: skip
         done = subprocess.run([found, *quiet, *words], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr

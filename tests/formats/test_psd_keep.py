@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import struct
+import subprocess
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -514,3 +516,58 @@ def test_any_stack_opens_as_it_reads(tmp_path, stack):
     path = psd.write(stack, tmp_path / "a.psd")
     kept = psd.opened(path)
     assert_same(psd.read(path), kept.seen(kept.stack, kept.stack.names))
+
+
+AG_PSD = r"""
+const {writePsd, initializeCanvas} = require('ag-psd');
+initializeCanvas(() => { throw new Error('no canvas') },
+                 (width, height) => ({width, height, data: new Uint8ClampedArray(width * height * 4)}));
+const plain = (width, height, r, g, b) => { const data = new Uint8ClampedArray(width * height * 4);
+  for (let i = 0; i < data.length; i += 4) data.set([r, g, b, 255], i); return {width, height, data}; };
+const pixels = value => ({units: 'Pixels', value});
+const red = {r: 200, g: 0, b: 0};
+const whole = plain(40, 30, 10, 20, 30);
+whole.data.set([1, 2, 3, 255], 4 * 39);
+const file = {width: 40, height: 30, imageData: whole, children: [
+  {name: 'back', imageData: plain(40, 30, 90, 120, 150)},
+  {name: 'Gruppe', opened: true, blendMode: 'multiply', opacity: 0.5, children: [
+    {name: 'shadowed', left: 3, top: 4, imageData: plain(8, 8, 200, 200, 10),
+     effects: {scale: 1, dropShadow: [{present: true, showInDialog: true, enabled: true, color: red, opacity: 0.5, angle: 30,
+               distance: pixels(5), size: pixels(3), choke: pixels(0),
+               blendMode: 'multiply', useGlobalLight: true}]}}]},
+  {name: 'Titel', left: 12, top: 10, imageData: plain(16, 8, 1, 2, 3),
+   text: {text: 'Hallo', transform: [1, 0, 0, 1, 12, 18],
+          style: {font: {name: 'ArialMT'}, fontSize: 8, fillColor: red}}},
+  {name: 'bright', adjustment: {type: 'brightness/contrast', brightness: 20, contrast: 5}},
+  {name: 'top', left: 30, top: 20, imageData: plain(6, 6, 250, 250, 250), blendMode: 'linear dodge'}],
+  imageResources: {captionAbstract: '', gridAndGuidesInformation: {grid: {horizontal: 576, vertical: 576},
+                   guides: [{location: 12, direction: 'vertical'}]}}};
+require('fs').writeFileSync(process.argv[1], Buffer.from(writePsd(file, {generateThumbnail: false})));
+"""
+
+
+def test_a_file_of_ag_psd(tmp_path):
+    """A third writer, whose text, layer effects and adjustments Photoshop reads."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed, and ag-psd runs in it")
+    path = tmp_path / "ag.psd"
+    if subprocess.run([node, "-e", "require('ag-psd')"], capture_output=True, check=False).returncode:
+        pytest.skip("ag-psd is not installed (npm install ag-psd, and NODE_PATH set to its node_modules)")
+    subprocess.run([node, "-e", AG_PSD, str(path)], check=True)
+    data = path.read_bytes()
+    assert b"".join(parse(data).pieces()) == data
+    before = named(raw(path))
+    kept = psd.opened(path)
+    assert kept.stack.names == ("back", "shadowed", "Titel", "bright", "top")
+    assert set(kept.undrawn) == {
+        "layer effects", "adjustment and fill layers", "other blend modes", "blend modes of groups",
+    }  # fmt: skip
+    assert changed(kept, path, Titel={"offset": Offset(14, 7)}) == []
+    after = named(raw(path))
+    for name, record in before.items():
+        assert (bytes_of(after[name]) == bytes_of(record)) == (name != "Titel"), name
+    text = PSDImage.open(path)[2]
+    assert (text.kind, text.text, text.transform[4:]) == ("type", "Hallo", (14.0, 15.0))
+    assert merged_picture(path)[0, 0].tolist() == [10, 20, 30]  # what its own program drew
+    assert raw(path).resource(1032) == parse(data).resource(1032)
