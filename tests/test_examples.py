@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from layercli.cli.files import read_stack
+from layercli.core.pixels import open_image
 from layercli.data import corpus
 from layercli.formats import psd
 from tests import tiny
@@ -106,6 +107,12 @@ def test_eval_from_the_shell(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "recomposition.psnr" in done.stdout and "difference" in done.stdout
     assert all((tmp_path / f"report.{suffix}").stat().st_size for suffix in ("html", "json", "csv", "tex"))
+
+
+def test_the_sheet_of_edits(tmp_path, model):
+    done = example("edits.py", tmp_path, "edits.png", "--model", model, "--steps", "2")
+    assert done.returncode == 0, done.stderr
+    assert open_image(tmp_path / "edits.png").shape[1] > 1000
 
 
 def test_data_and_train(tmp_path):

@@ -77,7 +77,18 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
             report["backup"] = str(saved) if saved else None
             for note in notes:
                 talk.warn(note)
-    _say(talk, report, requests, document)
+    _warn_of_empty_layers(talk, edited, steps)
+    _say(talk, report, document)
+
+
+def _warn_of_empty_layers(talk: Output, edited: Edited, steps: Sequence[Step]) -> None:
+    drawn = {
+        name for step, names in zip(steps, edited.chosen, strict=True) if step.with_model for name in names
+    }
+    for layer, origin in zip(edited.stack.layers, edited.origins, strict=True):
+        new = layer.name in drawn or (origin is None and layer.blend == "normal")
+        if new and any(step.with_model for step in steps) and layer.rgba[..., 3].max() < 1 / 255:
+            talk.warn(f'"{layer.name}" came out fully transparent. Try another --seed.')
 
 
 def _requests(
@@ -141,8 +152,14 @@ def _check_colours(document: Document, steps: Sequence[Step]) -> None:
 def _model(talk: Output, steps: Sequence[Step], params: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
     if not any(step.with_model for step in steps):
         return None, {}
+    from layercli.cli.making import notes_on_prompts
     from layercli.models.catalog import load_model
 
+    said = [
+        step.request.options.get(key, "") for step in steps if step.with_model for key in ("prompt", "fg")
+    ]
+    for note in notes_on_prompts(params["model"], said):
+        talk.warn(note)
     talk.say(f"Loading {params['model']}…")
     model = load_model(params["model"], device=params["device"], dtype=params["dtype"])
     return model, model.weight_hashes()
@@ -210,9 +227,7 @@ def _receipt(
     )
 
 
-def _say(
-    talk: Output, report: Mapping[str, Any], requests: Sequence[EditRequest], document: Document
-) -> None:
+def _say(talk: Output, report: Mapping[str, Any], document: Document) -> None:
     for entry in report["edits"]:
         names = ", ".join(entry["meant"])
         talk.say(f"{entry['edit']}{': ' if names else ''}{names}")

@@ -149,15 +149,19 @@ def _adapter_hashes(options: Any, request: GenerateRequest) -> dict[str, str]:
 
 def notes_on_words(request: GenerateRequest) -> list[str]:
     """What a person should know about words that the embedded model never saw; other models know more."""
-    entry = MODELS.get(request.model)
+    return notes_on_prompts(request.model, (*request.foregrounds, request.background))
+
+
+def notes_on_prompts(model: str, prompts: Iterable[str]) -> list[str]:
+    """The same for the prompts that a model is given."""
+    entry = MODELS.get(model)
     if entry is None or not entry.family.startswith("embedded:"):
         return []
     from layercli.models.vocabulary import unknown_words
 
-    prompts = (*request.foregrounds, request.background)
     unseen = {unknown.word: unknown for prompt in prompts for unknown in unknown_words(prompt)}
     return [
-        f'The model "{request.model}" never saw "{unknown.word}"; the nearest words it knows are '
+        f'The model "{model}" never saw "{unknown.word}"; the nearest words it knows are '
         f"{', '.join(unknown.nearest) or 'none'}. For more, fetch a larger model: layercli models"
         for unknown in unseen.values()
     ]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from psd_tools import PSDImage
+from psd_tools.psd.image_resources import ImageResource
 
 from layercli.cli.chaining import requests_of, usage, words_of
 from layercli.cli.files import read_stack
@@ -20,6 +21,8 @@ from layercli.core.edit_requests import EditRequest
 from layercli.core.pixels import open_image, save_png
 from layercli.core.registry import constants, plugins
 from layercli.formats import ora, png, psd, tiff, tiff_photoshop
+from tests import tiny
+from tests.core.test_pixels import linear_light_profile
 from tests.edit import scenes
 from tests.formats.test_psd_keep import bytes_of, foreign, named, raw
 
@@ -264,6 +267,59 @@ def test_missing_and_damaged_files(refused, here, scene):
     assert "flat.png" in refused("edit", "flat.png", "hide", "cat")
     (here / "old.psd").write_bytes(b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 4, 4, 32, 3) + bytes(12))
     assert "old.psd" in refused("edit", "old.psd", "hide", "cat")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tiny.save("embedded", tmp_path_factory.mktemp("tiny")))
+
+
+def test_a_chain_that_moves_and_draws(edit, here, scene, tiny_model):
+    before = named(raw(scene))
+    few = ("--steps", "2")
+    words = ["move", "cat", "--by", "2,0", "then", "regenerate", "cat", "--prompt", "a dog", *few]
+    told = json.loads(edit(scene, *words, "then", "harmonize", *few, "--model", tiny_model, "--json").stdout)
+    assert told["changed_outside"] == 0
+    after = named(raw(scene))
+    for name in ("ground", "dog"):
+        assert bytes_of(after[name]) == bytes_of(before[name])
+    assert after["cat"].channels != before["cat"].channels
+    stack = read_stack(scene)
+    assert (stack.layer("cat").prompt, stack.layer("dog").prompt) == ("a dog", "")
+    assert {"shadows", "light"} <= set(stack.names)
+    receipt = stack.receipt
+    assert receipt is not None and receipt.weights and "torch" in receipt.versions
+    assert [step["edit"] for step in receipt.edits] == ["move", "regenerate", "harmonize"]
+    psd.write(scenes.lit(), here / "b.psd")
+    edit("b.psd", "--replay", scene, "--model", tiny_model)
+    again = read_stack(here / "b.psd")
+    np.testing.assert_array_equal(again.flatten_quantized(), stack.flatten_quantized())
+
+
+def test_a_new_thing_and_another_background(edit, here, scene, tiny_model):
+    more = ("--steps", "2", "--no-light", "--model", tiny_model)
+    edit(scene, "add", "--fg", "a bird", "--box", "0.5,0,1,0.5", *more)
+    assert "a bird" in read_stack(scene).names
+    edit(scene, "background", "--prompt", "a beach", *more)
+    stack = read_stack(scene)
+    assert stack.layer("ground").prompt == "a beach"
+    assert stack.names.index("a bird") == 3
+    edit(scene, "restyle", "dog", "--prompt", "a dog, flat", "--strength", "0.5", *more)
+    assert read_stack(scene).layer("dog").prompt == "a dog, flat"
+
+
+def test_a_model_that_is_not_there_leaves_the_file(refused, scene):
+    words = ("a.psd", "regenerate", "cat", "--prompt", "a dog", "--model", "sdxl")
+    assert 'The model "sdxl" is not on this machine' in refused("edit", *words)
+
+
+def test_colours_of_another_profile_are_not_drawn_into(refused, edit, here):
+    image = PSDImage.new("RGB", (8, 8))
+    image.image_resources[1039] = ImageResource(key=1039, data=linear_light_profile())
+    image.create_pixel_layer_from_array(np.full((4, 4, 3), 55, dtype=np.uint8), name="a")
+    image.save(here / "p.psd")
+    assert "has a profile other than sRGB" in refused("edit", "p.psd", "export", "a")
+    edit("p.psd", "move", "a", "--by", "1,1")
 
 
 def test_words_mean_what_they_say():

@@ -532,7 +532,9 @@ const file = {width: 40, height: 30, imageData: whole, children: [
   {name: 'back', imageData: plain(40, 30, 90, 120, 150)},
   {name: 'Gruppe', opened: true, blendMode: 'multiply', opacity: 0.5, children: [
     {name: 'shadowed', left: 3, top: 4, imageData: plain(8, 8, 200, 200, 10),
-     effects: {scale: 1, dropShadow: [{present: true, showInDialog: true, enabled: true, color: red, opacity: 0.5, angle: 30,
+     effects: {scale: 1, dropShadow: [{present: true, showInDialog: true, enabled: true,
+               color: red, opacity: 0.5,
+               angle: 30,
                distance: pixels(5), size: pixels(3), choke: pixels(0),
                blendMode: 'multiply', useGlobalLight: true}]}}]},
   {name: 'Titel', left: 12, top: 10, imageData: plain(16, 8, 1, 2, 3),
