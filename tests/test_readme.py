@@ -46,7 +46,7 @@ def test_every_command_runs_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyP
         pytest.skip("the embedded weights are not in this tree")
     monkeypatch.chdir(tmp_path)
     for line in LINES:
-        words = shlex.split(line.partition("&& ")[2] or line)
+        words = shlex.split(re.sub(r"--steps \d+", "--steps 2", line.partition("&& ")[2] or line))
         if words[0] != "layercli":
             continue
         # Two steps make no picture worth looking at, but run every line of the way.
