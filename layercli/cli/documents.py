@@ -65,14 +65,20 @@ class Document:
             raise LayercliError(
                 f"{path} was changed by another program meanwhile.", "Run the same command again."
             )
-        kind = self.format if path.is_dir() or not path.suffix else format_of(path)
-        kind = self.format if format_of(self.path) == kind else kind
+        kind = format_of(path) if path.suffix or path.is_dir() else format_of(self.path)
+        same = kind == format_of(self.path) and path.suffix.lower() == self.path.suffix.lower()
+        if not same and not self.kept.srgb:
+            raise LayercliError(
+                f"The colours of {self.path} follow its own profile, which {path} could not hold.",
+                f"Try: -o {path.with_suffix(self.path.suffix)}",
+            )
         saved = _copy(path) if backup and path.exists() else None
-        if kind == self.format:
+        if same:
             return self.kept.write(stack, origins, path, moved), saved
         module = registry.load(FORMATS, kind)
         module.write(self.kept.seen(stack, origins, moved), path, registry.options_for(module, {}))
-        return [], saved
+        lost = [f"{path} was written anew, without what layercli cannot draw."] if self.kept.undrawn else []
+        return lost, saved
 
 
 def open_document(path: Path) -> Document:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from layercli.cli.chaining import requests_of, script_of, words_of
 from layercli.cli.documents import Document, check_writable, open_document
-from layercli.cli.files import read_stack, write_picture
+from layercli.cli.files import format_of, read_stack, write_picture
 from layercli.cli.naming import check_folder
 from layercli.cli.output import Output
 from layercli.core.edit_requests import EditRequest
@@ -47,7 +47,7 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
     after = kept.seen(edited.stack, edited.origins, edited.moved).flatten_quantized()
     outside = changed_outside(before, edited, after)
     seconds = round(time.monotonic() - began, 3)
-    pictures = _named_pictures(edited, steps)
+    pictures = _named_pictures(edited, steps, force=params["force"])
     only_pictures = bool(pictures) and all(hasattr(step.module, "pictures") for step in steps)
     report = {
         "file": None if only_pictures else str(target),
@@ -65,9 +65,7 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
     }
     if not params["dry_run"]:
         for path, picture in pictures.items():
-            report["pictures"] = [
-                str(write_picture(path, picture, force=True)) for path, picture in pictures.items()
-            ]
+            write_picture(path, picture, force=True)
         if not only_pictures:
             receipt = _receipt(document, requests, weights, seconds, target)
             stack = dataclasses.replace(edited.stack, receipt=receipt)
@@ -127,6 +125,8 @@ def _target(file: Path, params: Mapping[str, Any]) -> Path:
     if output.is_dir() and not file.is_dir():
         output = output / file.name
     check_folder(output.parent)
+    if output.suffix:
+        format_of(output)  # an ending that no format has is told before any work is done
     return output if params["force"] else unique_path(output)
 
 
@@ -184,7 +184,7 @@ def _run(talk: Output, document: Document, steps: Sequence[Step], model: Any) ->
         raise LayercliError(error.message, hint) from error
 
 
-def _named_pictures(edited: Edited, steps: Sequence[Step]) -> dict[Path, np.ndarray]:
+def _named_pictures(edited: Edited, steps: Sequence[Step], *, force: bool) -> dict[Path, np.ndarray]:
     """Where each exported picture goes: a file, or for several a folder."""
     named: dict[Path, np.ndarray] = {}
     for (number, layer), picture in edited.pictures.items():
@@ -193,7 +193,7 @@ def _named_pictures(edited: Edited, steps: Sequence[Step]) -> dict[Path, np.ndar
         if to and not several and not Path(to).is_dir() and not to.endswith("/"):
             path = Path(to) if Path(to).suffix.lower() == ".png" else Path(f"{to}.png")
             check_folder(path.parent)
-            named[path] = picture
+            named[path if force else unique_path(path)] = picture
             continue
         folder = Path(to) if to else Path()
         check_folder(folder)

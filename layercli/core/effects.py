@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -68,8 +69,8 @@ def with_effects(stack: LayerStack, harmonized_rgb: np.ndarray) -> LayerStack:
     shadows, light = effect_layers(
         under[..., :3],
         harmonized_rgb,
-        shadows_name=_free_name("shadows", stack.names),
-        light_name=_free_name("light", stack.names),
+        shadows_name=free_name("shadows", stack.names),
+        light_name=free_name("light", stack.names),
     )
     return dataclasses.replace(stack, layers=(*stack.layers, shadows, light))
 
@@ -110,7 +111,8 @@ def _layer(name: str, levels: np.ndarray, used: np.ndarray, blend: str, group: t
     return Layer(name=name, rgba=rgba, blend=blend, group=group)
 
 
-def _free_name(name: str, taken: tuple[str, ...]) -> str:
+def free_name(name: str, taken: Sequence[str]) -> str:
+    """The name itself, or the first of "name 2", "name 3", … that no layer has."""
     number = 1
     candidate = name
     while candidate in taken:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from layercli.core.composite import matte
+from layercli.core.effects import free_name
 from layercli.core.layers import Layer, LayerStack
 from layercli.core.requests import Box
 from layercli.diffusion.attention import Rectangle
@@ -18,7 +19,6 @@ from layercli.diffusion.sample import frame_noise
 from layercli.edit._boxes import SEEN, box_of
 from layercli.edit._drawn import Drawing
 from layercli.edit._effects import effect_name, is_effect, is_object, own_effects
-from layercli.edit._order import free_name
 from layercli.generate import _irh
 from layercli.generate._alpha import alpha_from_hint, levelled, without_specks
 from layercli.generate._joint import Sampled, Sampling, Scene, held, sample_frames

@@ -61,3 +61,11 @@ def looks(stack: LayerStack, names: Sequence[str], **changes: object) -> LayerSt
     for name in names:
         stack = stack.replace(name, dataclasses.replace(stack.layer(name), **changes))  # type: ignore[arg-type]
     return stack
+
+
+def switched(stack: LayerStack, names: Sequence[str], visible: bool, *, alone: bool) -> LayerStack:
+    """The stack with layers shown or hidden and, unless they go alone, their shadow and light."""
+    for name in names:
+        stack, effects = (stack, ()) if alone else owned(stack, name)
+        stack = looks(stack, (name, *effects), visible=visible)
+    return stack

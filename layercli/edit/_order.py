@@ -3,19 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 from layercli.core.geometry import Offset, Size
 from layercli.core.layers import Layer, LayerStack
-
-
-def free_name(name: str, taken: Sequence[str]) -> str:
-    """The name itself, or the first of "name 2", "name 3", … that no layer has."""
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name} {number}"
-    return free
 
 
 def in_front_of(stack: LayerStack, name: str, layer: Layer) -> LayerStack:

@@ -6,12 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from layercli.core.effects import free_name
 from layercli.core.errors import LayercliError
 from layercli.core.layers import Layer, LayerStack
 from layercli.edit import _drawn
 from layercli.edit._choose import choose
 from layercli.edit._effects import is_effect, settled
-from layercli.edit._order import free_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

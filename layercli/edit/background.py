@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from layercli.core.effects import free_name
 from layercli.core.layers import Layer, LayerStack
 from layercli.edit import _drawn
-from layercli.edit._order import free_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from layercli.core.effects import free_name
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Offset
 from layercli.core.layers import Layer, LayerStack
 from layercli.edit._each import check_place
 from layercli.edit._effects import effect_name, owned
-from layercli.edit._order import free_name, in_front_of
+from layercli.edit._order import in_front_of
 
 LAYERS: str = "one"
 WORDS: tuple[str, ...] = ("name",)

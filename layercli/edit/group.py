@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from layercli.core.effects import free_name
 from layercli.core.errors import LayercliError
 from layercli.core.layers import LayerStack
-from layercli.edit._order import free_name
 
 LAYERS: str = "many"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from layercli.core.layers import LayerStack
-from layercli.edit._each import looks
-from layercli.edit._effects import owned
+from layercli.edit._each import switched
 
 LAYERS: str = "many"
 
@@ -20,7 +19,4 @@ class Options:
 
 def edit(stack: LayerStack, names: tuple[str, ...], options: Options) -> LayerStack:
     """Make layers invisible; nothing of them is lost."""
-    for name in names:
-        stack, effects = (stack, ()) if options.alone else owned(stack, name)
-        stack = looks(stack, (name, *effects), visible=False)
-    return stack
+    return switched(stack, names, False, alone=options.alone)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from layercli.core.layers import LayerStack
-from layercli.edit._each import looks
-from layercli.edit._effects import owned
+from layercli.edit._each import switched
 
 LAYERS: str = "many"
 
@@ -20,7 +19,4 @@ class Options:
 
 def edit(stack: LayerStack, names: tuple[str, ...], options: Options) -> LayerStack:
     """Make layers visible; a hidden group around them still hides them."""
-    for name in names:
-        stack, effects = (stack, ()) if options.alone else owned(stack, name)
-        stack = looks(stack, (name, *effects), visible=True)
-    return stack
+    return switched(stack, names, True, alone=options.alone)

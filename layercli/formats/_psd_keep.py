@@ -17,7 +17,7 @@ from layercli.formats import _psd_raw
 from layercli.formats._files import atomic, unique_names
 from layercli.formats._psd_merged import has_real_picture, merged_after, section
 from layercli.formats._psd_patch import Patch
-from layercli.formats._psd_plan import thumbnail
+from layercli.formats._psd_plan import LARGEST_PSD_SIDE, thumbnail
 from layercli.formats._psd_read import parse, strict
 from layercli.formats._psd_shift import guides
 from layercli.formats._psd_tree import TreeReader
@@ -74,6 +74,11 @@ class Kept:
         canvas' corner lies on the new canvas. The old file stays until the new one is complete.
         """
         raw, canvas = self._raw, stack.canvas
+        if raw.version == 1 and max(canvas.width, canvas.height) > LARGEST_PSD_SIDE:
+            raise LayercliError(
+                f"A PSD has at most {LARGEST_PSD_SIDE:,} pixels a side, not {canvas}.",
+                f"Try: -o {path.with_suffix('.psb')}",
+            )
         patch = Patch(
             raw, self._parts, self._folders, moved=moved, before=self.stack.canvas, after=canvas
         )  # fmt: skip

@@ -23,6 +23,8 @@ from layercli.formats._psd_view import Folder, Part
 _HIDDEN = 2
 _MASK_OFF = 2
 _NAME, _NUMBER = b"luni", b"lyid"
+#: Where a layer's name comes from; Photoshop's background, which cannot move or fade, is known by it.
+_SOURCE, _BACKGROUND, _LAYER = b"lnsr", b"bgnd", b"layr"
 
 
 class Patch:
@@ -120,6 +122,8 @@ class Patch:
         record = dataclasses.replace(record, looks=(opacity, clipping, flags, filler))
         if now.blend != was.blend:
             record = dataclasses.replace(record, blend=BLENDS[now.blend].value)
+        if record.block(_SOURCE) == _BACKGROUND and self._is_no_background(was, now):
+            record = record.with_block(_SOURCE, _LAYER, version)
         if now.name != was.name:
             name = clean_name(now.name)
             plain = ascii_name(name).encode("ascii")
@@ -128,6 +132,17 @@ class Patch:
             units = name.encode("utf-16-be")
             record = record.with_block(_NAME, struct.pack(">I", len(units) // 2) + units, version)
         return record
+
+    def _is_no_background(self, was: Layer, now: Layer) -> bool:
+        """Whether the locked layer at the back has become a layer like any other."""
+        looks = (was.opacity, was.blend, was.group, was.offset) != (
+            now.opacity,
+            now.blend,
+            now.group,
+            now.offset,
+        )
+        drawn = now.rgba is not was.rgba or now.mask is not was.mask
+        return looks or drawn or self.before != self.after
 
     def _shifted(self, record: Record, by: Offset) -> Record:
         return shifted(record, by, self.before, self.after, self.raw.version)

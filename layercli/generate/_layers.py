@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from layercli.core.effects import effect_layers
+from layercli.core.effects import effect_layers, free_name
 from layercli.core.geometry import Size
 from layercli.core.layers import Layer, LayerStack
 from layercli.core.masks import open_mask
@@ -111,7 +111,7 @@ def decoded_stack(
     specks: float,
 ) -> LayerStack:
     """The background and every foreground in its place, straight alpha; levels, specks: see _alpha."""
-    name = _free("background", request.layer_names)
+    name = free_name("background", request.layer_names)
     scene = resized(used_part(model.decode(sampled.background, ["background"])[0], plan), plan.canvas)
     scene[3] = 1.0  # scaling may round it
     layers = [Layer(name=name, rgba=pixels(scene), prompt=request.background)]
@@ -139,21 +139,12 @@ def _placed(frame: Tensor, plan: Plan, index: int, alpha: bool) -> Cutting:
 
 def with_light(stack: LayerStack, shadows: Tensor, light: Tensor) -> LayerStack:
     """The stack with a multiply and a screen layer on top: (3, H, W) each, in [0, 1], of the canvas' size."""
-    names = [_free(name, stack.names) for name in ("shadows", "light")]
+    names = [free_name(name, stack.names) for name in ("shadows", "light")]
     over_white, over_black = pixels(shadows), pixels(light)
     # Shadows are what a white picture becomes under them, light is what a black one becomes.
     multiply, _ = effect_layers(np.ones_like(over_white), over_white, shadows_name=names[0])
     _, screen = effect_layers(np.zeros_like(over_black), over_black, light_name=names[1])
     return dataclasses.replace(stack, layers=(*stack.layers, multiply, screen))
-
-
-def _free(name: str, taken: Sequence[str]) -> str:
-    """A name that no layer has yet."""
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name} {number}"
-    return free
 
 
 def used_part(made: Tensor, plan: Plan) -> Tensor:

@@ -86,8 +86,10 @@ def test_backup_and_another_file(edit, here, scene):
     assert not read_stack(here / "a-backup-2.psd").layer("cat").visible
     assert edit(scene, "hide", "dog", "-o", "b.psd").stdout == "b-2.psd\n"
     assert edit(scene, "hide", "dog", "-o", "b.psd", "--force").stdout == "b.psd\n"
-    edit(scene, "hide", "dog", "-o", "c.ora")
-    assert not read_stack(here / "c.ora").layer("dog").visible
+    for name in ("c.ora", "c.psb"):
+        edit(scene, "hide", "dog", "-o", name)
+        assert not read_stack(here / name).layer("dog").visible
+    assert (here / "c.psb").read_bytes()[:6] == b"8BPS\0\2"
 
 
 def test_edits_are_remembered_and_replayed_on_another_file(edit, run, here, scene):
@@ -190,6 +192,8 @@ def test_exported_pictures(edit, here, scene):
     before = scene.read_bytes()
     assert edit(scene, "export", "cat", "fox.png").stdout == "fox.png\n"
     assert open_image(here / "fox.png").shape == (15, 15, 4)
+    assert edit(scene, "export", "dog", "fox.png").stdout == "fox-2.png\n"
+    assert edit(scene, "export", "dog", "fox.png", "--force").stdout == "fox.png\n"
     (here / "out").mkdir()
     result = edit(scene, "export", "cat", "dog", "out/", "--whole")
     assert result.stdout.splitlines() == ["out/cat.png", "out/dog.png"]
@@ -222,6 +226,7 @@ def test_exported_pictures(edit, here, scene):
         (("--script", "odd.json"), "This is no edit"),
         (("--replay", "a.psd"), "a.psd says nothing of edits to repeat."),
         (("hide", "cat", "-o", "none/b.psd"), "There is no folder none."),
+        (("hide", "cat", "-o", "b.xyz"), 'No format has the extension ".xyz"'),
         (("export", "cat", "none/b.png"), "There is no folder none."),
     ],
 )
@@ -320,6 +325,7 @@ def test_colours_of_another_profile_are_not_drawn_into(refused, edit, here):
     image.save(here / "p.psd")
     assert "has a profile other than sRGB" in refused("edit", "p.psd", "export", "a")
     edit("p.psd", "move", "a", "--by", "1,1")
+    assert "could not hold" in refused("edit", "p.psd", "hide", "a", "-o", "p.ora")
 
 
 def test_words_mean_what_they_say():

@@ -356,6 +356,27 @@ def test_the_old_merged_picture_is_cut_like_the_canvas(other):
     np.testing.assert_array_equal(merged_picture(other), before[3:23, 4:34])
 
 
+def test_a_background_that_moves_is_a_background_no_more(other):
+    file = raw(other)
+    marked = [record.with_block(b"lnsr", b"bgnd", 1) if record is named(file)["back"] else record
+              for record in file.records]  # fmt: skip
+    other.write_bytes(b"".join(dataclasses.replace(file, records=tuple(marked)).pieces()))
+    kept = psd.opened(other)
+    changed(kept, other, back={"visible": False}, top={"offset": Offset(1, 1)})
+    assert named(raw(other))["back"].block(b"lnsr") == b"bgnd"
+    changed(psd.opened(other), other, back={"opacity": 0.5})
+    assert named(raw(other))["back"].block(b"lnsr") == b"layr"
+
+
+def test_a_canvas_too_large_for_a_psd_is_refused(other):
+    kept = psd.opened(other)
+    before = other.read_bytes()
+    with pytest.raises(LayercliError, match="at most 30,000 pixels") as caught:
+        kept.write(dataclasses.replace(kept.stack, canvas=Size(40_000, 2)), kept.stack.names, other)
+    assert caught.value.hint.endswith(".psb")
+    assert other.read_bytes() == before
+
+
 def test_names_and_masks_in_any_language(tmp_path):
     path = psd.write(sample_stack(), tmp_path / "a.psd")
     kept = psd.opened(path)
