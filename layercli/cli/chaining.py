@@ -60,14 +60,18 @@ def usage(name: str) -> str:
     words = [
         field.upper() if " = " not in fields[field] else f"[{field.upper()}]" for field in constants["WORDS"]
     ]
-    rest = [_option(field, kind) for field, kind in fields.items() if field not in constants["WORDS"]]
+    rest = [
+        _option(field, kind)
+        for field, kind in fields.items()
+        if field not in constants["WORDS"] and field != "model"  # --model is for the whole run
+    ]
     return " ".join([name, *layers, *words, *rest])
 
 
 def _option(field: str, kind: str) -> str:
     flag = f"--{field.replace('_', '-')}"
     if kind.startswith("bool"):
-        return f"[{flag}]"
+        return f"[--no-{flag[2:]}]" if kind.endswith("True") else f"[{flag}]"
     said = " ".join(kind.partition(" = ")[0].replace(" | None", "").split())
     shown = {"str": "TEXT", "int": "N", "float": "X", "tuple[int, int]": "X,Y"}.get(said, "")
     shown = "A,B,C,D" if said.startswith("tuple") and not shown else shown

@@ -20,6 +20,7 @@ from layercli.cli.output import Output
 from layercli.core.edit_requests import EditRequest
 from layercli.core.errors import LayercliError
 from layercli.core.receipt import Receipt
+from layercli.core.requests import GenerateRequest
 from layercli.formats._files import safe_file_name, unique_path
 
 if TYPE_CHECKING:
@@ -39,16 +40,30 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
     target = _target(file, params)
     document = _opened(talk, file)
     _check_colours(document, steps)
-    model, weights = _model(talk, steps, params)
+    name = _model_name(steps, params["model"])
+    model, weights = _model(talk, steps, name, params)
     began = time.monotonic()
     edited = _run(talk, document, steps, model)
     kept = document.kept
     before = kept.seen(kept.stack, kept.stack.names).flatten_quantized()
     after = kept.seen(edited.stack, edited.origins, edited.moved).flatten_quantized()
-    outside = changed_outside(before, edited, after)
     seconds = round(time.monotonic() - began, 3)
     pictures = _named_pictures(edited, steps, force=params["force"])
     only_pictures = bool(pictures) and all(hasattr(step.module, "pictures") for step in steps)
+    saved = None
+    if not params["dry_run"]:
+        for path, picture in pictures.items():
+            write_picture(path, picture, force=True)
+        if not only_pictures:
+            done = [_remembered(step, name) for step in steps]
+            receipt = _receipt(document, done, weights, seconds, target)
+            stack = dataclasses.replace(edited.stack, receipt=receipt)
+            notes, saved = document.write(
+                stack, edited.origins, edited.moved, target, backup=params["backup"]
+            )
+            for note in notes:
+                talk.warn(note)
+    _warn_of_empty_layers(talk, edited, steps)
     report = {
         "file": None if only_pictures else str(target),
         "edits": [
@@ -57,26 +72,29 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
         ],
         "layers": list(edited.stack.names),
         "changed": _changed(before, after, edited),
-        "changed_outside": outside,
+        "changed_outside": changed_outside(before, edited, after),
         "not_drawn": kept.undrawn,
         "written": not params["dry_run"],
-        "backup": None,
+        "backup": str(saved) if saved else None,
         "pictures": [str(path) for path in pictures],
     }
-    if not params["dry_run"]:
-        for path, picture in pictures.items():
-            write_picture(path, picture, force=True)
-        if not only_pictures:
-            receipt = _receipt(document, requests, weights, seconds, target)
-            stack = dataclasses.replace(edited.stack, receipt=receipt)
-            notes, saved = document.write(
-                stack, edited.origins, edited.moved, target, backup=params["backup"]
-            )
-            report["backup"] = str(saved) if saved else None
-            for note in notes:
-                talk.warn(note)
-    _warn_of_empty_layers(talk, edited, steps)
     _say(talk, report, document)
+
+
+def _model_name(steps: Sequence[Step], asked: str) -> str:
+    """The one model of all edits that draw: the one that is asked for, unless an edit names its own."""
+    names = {step.options.model or asked for step in steps if step.with_model}
+    if len(names) > 1:
+        listed = ", ".join(sorted(names))
+        raise LayercliError(f"The edits ask for several models: {listed}.", "Do them in two runs.")
+    return names.pop() if names else asked
+
+
+def _remembered(step: Step, model: str) -> EditRequest:
+    """The edit as the receipt keeps it: with the model that drew it, if that is not the usual one."""
+    if not step.with_model or model == GenerateRequest.model:
+        return step.request
+    return dataclasses.replace(step.request, options={**step.request.options, "model": model})
 
 
 def _warn_of_empty_layers(talk: Output, edited: Edited, steps: Sequence[Step]) -> None:
@@ -149,7 +167,9 @@ def _check_colours(document: Document, steps: Sequence[Step]) -> None:
         )
 
 
-def _model(talk: Output, steps: Sequence[Step], params: Mapping[str, Any]) -> tuple[Any, dict[str, str]]:
+def _model(
+    talk: Output, steps: Sequence[Step], name: str, params: Mapping[str, Any]
+) -> tuple[Any, dict[str, str]]:
     if not any(step.with_model for step in steps):
         return None, {}
     from layercli.cli.making import notes_on_prompts
@@ -158,10 +178,10 @@ def _model(talk: Output, steps: Sequence[Step], params: Mapping[str, Any]) -> tu
     said = [
         step.request.options.get(key, "") for step in steps if step.with_model for key in ("prompt", "fg")
     ]
-    for note in notes_on_prompts(params["model"], said):
+    for note in notes_on_prompts(name, said):
         talk.warn(note)
-    talk.say(f"Loading {params['model']}…")
-    model = load_model(params["model"], device=params["device"], dtype=params["dtype"])
+    talk.say(f"Loading {name}…")
+    model = load_model(name, device=params["device"], dtype=params["dtype"])
     return model, model.weight_hashes()
 
 

@@ -12,14 +12,15 @@ from layercli.core.requests import LARGEST_SEED, LONGEST_PROMPT, GenerateRequest
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
     """seed: the same one gives the same pixels; steps: of denoising; guidance: how closely to follow the
-    words; negative: what shall not be seen; light: give what is drawn fresh shadow and light.
+    words; negative: what shall not be seen; model: the model that draws, where it is not the one of the whole
+    run.
     """
 
     seed: int = 0
     steps: int = GenerateRequest.steps
     guidance: float = GenerateRequest.guidance
     negative: str = ""
-    light: bool = True
+    model: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed <= LARGEST_SEED:
@@ -28,6 +29,13 @@ class Drawing:
             raise LayercliError(f"steps {self.steps} is not from 1 to 1000.", "Try: --steps 30")
         if not (math.isfinite(self.guidance) and 0 <= self.guidance <= 100):
             raise LayercliError(f"guidance {self.guidance:g} is not from 0 to 100.", "Try: --guidance 4")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lit(Drawing):
+    """light: give what is drawn fresh shadow and light."""
+
+    light: bool = True
 
 
 def check_prompt(prompt: str, example: str) -> None:

@@ -26,7 +26,7 @@ from layercli.edit._drawing import (
     thing,
     words_for,
 )
-from layercli.edit._drawn import Drawing
+from layercli.edit._drawn import Drawing, Lit
 from layercli.edit._effects import is_effect, settled
 from layercli.generate._joint import beginning
 from layercli.generate._layers import Plan
@@ -37,7 +37,7 @@ def redraw(
     stack: LayerStack,
     name: str,
     model: Model,
-    drawing: Drawing,
+    drawing: Lit,
     on_step: Callable[[int, int], None],
     *,
     strength: float = 1.0,

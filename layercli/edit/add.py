@@ -23,7 +23,7 @@ MODEL: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(_drawn.Drawing):
+class Options(_drawn.Lit):
     """fg: what to add; box: left, top, right and bottom as fractions of the canvas, a sensible place where
     none is given; name: of the layer; above: the layer to put it in front of, all things where none is given.
     """

@@ -23,7 +23,7 @@ WHOLE: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(_drawn.Drawing):
+class Options(_drawn.Lit):
     """prompt: what lies behind; strength: from 0, the background as it is, to 1, drawn anew."""
 
     prompt: str

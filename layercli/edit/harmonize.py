@@ -20,7 +20,7 @@ MODEL: bool = True
 
 @dataclass(frozen=True, kw_only=True)
 class Options(_drawn.Drawing):
-    """See Drawing; light has no meaning here."""
+    """Nothing but what all edits that draw may be asked."""
 
 
 def edit(

@@ -19,7 +19,7 @@ MODEL: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(_drawn.Drawing):
+class Options(_drawn.Lit):
     """prompt: what the layer shall show; what it shows already where none is given."""
 
     prompt: str = ""

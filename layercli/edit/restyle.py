@@ -20,7 +20,7 @@ MODEL: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options(_drawn.Drawing):
+class Options(_drawn.Lit):
     """prompt: what the layer shall look like; strength: from 0, as it is, to 1, drawn anew."""
 
     prompt: str

@@ -296,7 +296,8 @@ def test_a_chain_that_moves_and_draws(edit, here, scene, tiny_model):
     assert receipt is not None and receipt.weights and "torch" in receipt.versions
     assert [step["edit"] for step in receipt.edits] == ["move", "regenerate", "harmonize"]
     psd.write(scenes.lit(), here / "b.psd")
-    edit("b.psd", "--replay", scene, "--model", tiny_model)
+    assert receipt.edits[1]["model"] == tiny_model and "model" not in receipt.edits[0]
+    edit("b.psd", "--replay", scene)
     again = read_stack(here / "b.psd")
     np.testing.assert_array_equal(again.flatten_quantized(), stack.flatten_quantized())
 
@@ -311,6 +312,12 @@ def test_a_new_thing_and_another_background(edit, here, scene, tiny_model):
     assert stack.names.index("a bird") == 3
     edit(scene, "restyle", "dog", "--prompt", "a dog, flat", "--strength", "0.5", *more)
     assert read_stack(scene).layer("dog").prompt == "a dog, flat"
+
+
+def test_one_run_has_one_model(refused, here, scene):
+    script = [{"edit": "harmonize", "model": name} for name in ("embedded", "sdxl")]
+    (here / "s.json").write_text(json.dumps(script))
+    assert "several models: embedded, sdxl." in refused("edit", "a.psd", "--script", "s.json")
 
 
 def test_a_model_that_is_not_there_leaves_the_file(refused, scene):
