@@ -130,11 +130,14 @@ def _from_file(path: Path, name: str) -> Sample:
 
 
 def _prompt(request: dict[str, object]) -> str:
+    """The text of the whole picture, as the request has or implies it."""
     if request.get("prompt"):
         return str(request["prompt"])
     things = request.get("foregrounds")
-    parts = [*things, request.get("background")] if isinstance(things, list) else []
-    return " / ".join(str(part) for part in parts if part)
+    if not isinstance(things, list):
+        return ""
+    joined = " and ".join(str(thing) for thing in things)
+    return ", ".join(str(part) for part in (joined, request.get("background")) if part)
 
 
 def _merged_of(path: Path) -> np.ndarray | None:

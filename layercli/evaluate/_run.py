@@ -177,6 +177,7 @@ def _settings(metric: Metric, reference: Run | None) -> dict[str, Any]:
         **_versions(),
         "dtype": "float64 over float32 pictures",
         "matte": MATTE,
+        **(metric.module.settings(metric.options) if hasattr(metric.module, "settings") else {}),
         "reference": reference.digest if reference is not None and metric.needs else "",
     }
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class Clip:
         tokens = self.tokenizer(
             list(prompts), padding="max_length", truncation=True, max_length=self.longest, return_tensors="pt"
         )
-        cut = [len(self.tokenizer(prompt)["input_ids"]) > self.longest for prompt in prompts]
+        cut = [len(self.tokenizer.tokenize(prompt)) + 2 > self.longest for prompt in prompts]
         with torch.inference_mode():
             found = self.model.get_text_features(
                 input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
@@ -86,8 +87,10 @@ def load_clip(folder: Path) -> Clip:
     if not (folder / "config.json").is_file() or not weights.is_file():
         raise LayercliError(f"The folder {folder} holds no CLIP model.", hint)
     try:
-        model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).float().eval()
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        with _quiet():
+            model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = model.float().eval()
         about_file = folder / "preprocessor_config.json"
         about = json.loads(about_file.read_text(encoding="utf-8")) if about_file.is_file() else {}
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
@@ -108,6 +111,20 @@ def load_clip(folder: Path) -> Clip:
             "matte": "0.5 gray",
         },
     )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars of transformers while a model is read."""
+    from transformers.utils import logging
+
+    bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bar:
+            logging.enable_progress_bar()
 
 
 def _vector(found: Any) -> torch.Tensor:
