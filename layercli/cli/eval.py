@@ -55,6 +55,10 @@ def run(
         str | None,
         typer.Option("--metrics", metavar="NAMES", help="Which, with commas. See: layercli eval metrics."),
     ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="As a paper: dreamlayer, layerdiff, layerfusion or layerd."),
+    ] = None,
     against: Annotated[
         Path | None, typer.Option("--against", metavar="DIR", help="Another run, compared sample by sample.")
     ] = None,
@@ -78,7 +82,7 @@ def run(
 
     Example: layercli eval pictures --reference photos -o report.html
     """
-    from layercli.cli.evaluating import Asked, evaluate_folder, report, write_reports
+    from layercli.cli.evaluating import Asked, by_protocol, evaluate_folder, report, write_reports
 
     talk: Output = ctx.obj
     asked = Asked(
@@ -86,6 +90,8 @@ def run(
         metrics=_names(metrics, reference is not None), named=metrics is not None,
         options=_options(options or []),
     )  # fmt: skip
+    if protocol is not None:
+        asked = by_protocol(ctx.obj, asked, protocol)
     paths = _checked(output or [])
     found = evaluate_folder(talk, asked)
     other = None
@@ -177,6 +183,40 @@ def embedded(
         guidance=guidance, quick=quick,
     )  # fmt: skip
     report(ctx.obj, run_board(ctx.obj, asked), out)
+
+
+@app.command()
+def bench(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Argument(metavar="DIR", help="For pictures and reports; resumed if there.")],
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help='Lines of "a thing + a thing / a ground".')
+    ] = None,
+    most: Annotated[int, typer.Option(min=0, help="Only the first prompts; 0 for all.")] = 0,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds a prompt.")] = 3,
+    model: Annotated[str, typer.Option(metavar="NAME", help="See: layercli models.")] = "embedded",
+    method: Annotated[str | None, typer.Option(metavar="NAME", help="How layers are made.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="How closely to follow the words.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(metavar="NAME", help="dreamlayer, layerdiff, layerfusion or layerd.")
+    ] = None,
+    reference: Annotated[Path | None, typer.Option(metavar="DIR", help="What to compare with.")] = None,
+) -> None:
+    """Draw prompts with seeds, evaluate and report, in one folder that resumes after an interrupt.
+
+    Example: layercli eval bench bench --most 4 --seeds 3
+    """
+    from layercli.cli.bench import Bench, run_bench
+    from layercli.cli.evaluating import report
+    from layercli.core.requests import GenerateRequest as Defaults
+
+    asked = Bench(
+        out=out, prompts=prompts, most=most, seeds=seeds, model=model, method=method or Defaults.method,
+        steps=steps or Defaults.steps, guidance=Defaults.guidance if guidance is None else guidance,
+        protocol=protocol, reference=reference,
+    )  # fmt: skip
+    report(ctx.obj, run_bench(ctx.obj, asked), None)
 
 
 def _names(given: str | None, with_reference: bool) -> tuple[str, ...]:

@@ -13,10 +13,12 @@ from typing import Any
 
 from layercli.cli.gathering import gather
 from layercli.cli.output import Output
+from layercli.core import registry
 from layercli.core.errors import LayercliError
 from layercli.core.score import Score
 from layercli.evaluate._document import as_csv, as_latex, by_layers, compared, document, figure, scores_in
 from layercli.evaluate._features import cache_folder
+from layercli.evaluate._protocols import beside, protocol
 from layercli.evaluate._run import Metric, Run, evaluate, load_metrics
 from layercli.formats._files import atomic
 
@@ -36,6 +38,7 @@ class Asked:
     options: Mapping[str, Mapping[str, str]]
     seed: int
     cache: bool
+    protocol: str = ""
 
     def of(self, folder: Path) -> Asked:
         """The same for another folder."""
@@ -49,6 +52,8 @@ class Asked:
             words += ["--reference", str(self.reference)]
         if self.layout != "auto":
             words += ["--layout", self.layout]
+        if self.protocol:
+            words += ["--protocol", self.protocol]
         for metric, values in self.options.items():
             for key, value in values.items():
                 words += ["-O", f"{metric}.{key}={value}"]
@@ -61,6 +66,30 @@ class Report:
 
     run: Run
     document: dict[str, Any]
+
+
+def by_protocol(talk: Output, asked: Asked, name: str) -> Asked:
+    """The metrics and settings of a paper, less those that need a model or a reference that was not given.
+
+    What was typed goes before what the paper has; everything that is left out is said.
+    """
+    chosen = protocol(name)
+    options = {metric: dict(values) for metric, values in chosen.options.items()}
+    for metric, values in asked.options.items():
+        options[metric] = options.get(metric, {}) | dict(values)
+    wanted = asked.metrics if asked.named else chosen.metrics
+    needs = registry.constants("layercli.evaluate", "NEEDS")
+    kept = []
+    for metric in wanted:
+        lacks = {"clip": "model", "aesthetic": "head"}.get(metric)
+        if lacks and lacks not in options.get(metric, {}):
+            talk.warn(f"{metric} is left out. Give its model: -O {metric}.{lacks}=…")
+        elif needs[metric] in ("truth", "reference") and asked.reference is None:
+            talk.warn(f"{metric} is left out. Give what to compare with: --reference DIR")
+        else:
+            kept.append(metric)
+    options = {metric: values for metric, values in options.items() if metric in kept}
+    return dataclasses.replace(asked, metrics=tuple(kept), named=True, options=options, protocol=name)
 
 
 def evaluate_folder(talk: Output, asked: Asked) -> Report:
@@ -79,6 +108,13 @@ def evaluate_folder(talk: Output, asked: Asked) -> Report:
             on_step=lambda what, done, total: on_step(done, total),
         )
     made = document(found, run, reference, layout=layout, command=asked.command, versions=versions())
+    if asked.protocol:
+        chosen = protocol(asked.protocol)
+        sizes = list(made["run"]["sizes"])
+        made["protocol"] = {
+            "name": asked.protocol, "paper": chosen.paper, "notes": list(chosen.notes),
+            "rows": beside(chosen, scores_in(made), sizes),
+        }  # fmt: skip
     return Report(run=run, document=made)
 
 
@@ -140,8 +176,23 @@ def report(talk: Output, found: Report, other: Report | None) -> None:
     talk.table(
         _with_other(found, other), heads, [row(by_group, groups) for by_group in by_layers(scores).values()]
     )
+    if "protocol" in found.document and not talk.json:
+        _report_protocol(talk, found.document["protocol"])
     if other is not None and not talk.json:
         report_comparison(talk, compared(other.document, found.document))
+
+
+def _report_protocol(talk: Output, told: Mapping[str, Any]) -> None:
+    """The paper's table beside ours; what differs is in the last column and in the notes."""
+    talk.line("", f"{told['paper']}: its numbers, and ours beside them. {'; '.join(told['notes'])}.")
+    rows = [
+        (
+            one["system"], one["metric"], one["part"], one["layers"], figure(one["paper"]),
+            "" if one["ours"] is None else figure(one["ours"]), "; ".join(one["differs"]),
+        )
+        for one in told["rows"]
+    ]  # fmt: skip
+    talk.table({}, ("system", "metric", "part", "layers", "paper", "ours", "what differs"), rows)
 
 
 def row(by_group: Mapping[str, Score], groups: Sequence[str]) -> list[str]:

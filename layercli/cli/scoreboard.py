@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from layercli.cli.drawing import draw_missing, hold_to, model_weights, planned
 from layercli.cli.evaluating import versions
-from layercli.cli.files import Target
 from layercli.cli.frames import Frame, draw, frames_of, load_frame, rows_of, run_of
 from layercli.cli.gathering import gather
-from layercli.cli.making import METHODS, Picture, make
+from layercli.cli.making import METHODS
 from layercli.cli.naming import check_folder
 from layercli.cli.output import Output
 from layercli.core import registry
@@ -122,7 +122,9 @@ def run_board(talk: Output, asked: Asked) -> dict[str, Any]:
     objects = frames_of(asked.out / "objects", asked.nouns, asked.seeds, article=True)
     others = frames_of(asked.out / "objects", words, asked.seeds, article=True)
     scenes = frames_of(asked.out / "scenes", board.SCENES[: asked.scenes], asked.seeds, article=False)
-    _hold_to(asked)
+    settings = {"model": asked.model, "steps": asked.steps, "guidance": asked.guidance}
+    weights = model_weights(asked.model)
+    hold_to(asked.out, {**settings, "weights": weights})
     draw(talk, asked.model, [*objects, *others], "foreground", steps=asked.steps, guidance=asked.guidance)
     draw(talk, asked.model, scenes, "background", steps=asked.steps, guidance=asked.guidance)
     methods = {name: _stacks(talk, asked, name) for name in asked.methods} if asked.stacks else {}
@@ -137,7 +139,7 @@ def run_board(talk: Output, asked: Asked) -> dict[str, Any]:
     made = {
         "layercli_board": SCHEMA,
         "versions": versions(),
-        "model": {"name": asked.model, "steps": asked.steps, "guidance": asked.guidance, **_weights(asked)},
+        "model": {"name": asked.model, **settings, "weights": weights},
         "seeds": list(range(asked.seeds)),
         "objects": len(objects),
         "classifier": {"note": CLASSIFIER_NOTE, "steps": config.get("steps")},
@@ -200,42 +202,6 @@ def _between(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"{figure(low)} – {figure(high)}"
 
 
-def _hold_to(asked: Asked) -> None:
-    """Refuse a folder whose pictures were made by other weights or settings; else note these in it."""
-    settings = {
-        "model": asked.model,
-        "steps": asked.steps,
-        "guidance": asked.guidance,
-        **_weights(asked),
-    }
-    file = asked.out / "settings.json"
-    if file.is_file():
-        try:
-            before = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            before = {}
-        other = [key for key, value in settings.items() if before.get(key) != value]
-        if other:
-            raise LayercliError(
-                f"The pictures in {asked.out} were made with another {other[0]}.",
-                "Name another folder with -o, or remove this one.",
-            )
-        return
-    with atomic(file) as part:
-        part.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-
-
-def _weights(asked: Asked) -> dict[str, Any]:
-    from layercli.models.catalog import MODELS, folder_of
-    from layercli.vision._digest import file_digest
-
-    folder = folder_of(asked.model) if asked.model in MODELS else Path(asked.model)
-    if folder is None or not folder.is_dir():
-        raise LayercliError(f'There is no model "{asked.model}" on this machine.', "Try: layercli models")
-    files = sorted(folder.rglob("*.safetensors"))
-    return {"weights": {file.relative_to(folder).as_posix(): file_digest(file) for file in files}}
-
-
 def _measured(talk: Output, name: str, frames: Sequence[Frame], metrics: Sequence[str]) -> Evaluation:
     several = len({frame.seed for frame in frames}) > 1
     chosen = [metric for metric in metrics if metric != "variety" or several]
@@ -252,14 +218,14 @@ def _stacks(talk: Output, asked: Asked, method: str) -> dict[str, Any]:
     """Draw the layered prompts by a method, and measure them."""
     folder = asked.out / "stacks" / method
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = list(_planned(asked, method, folder))
-    missing = [picture for picture in pictures if not picture.targets[0].path.is_file()]
+    prompts = board.layered_prompts()[: asked.stacks]
+    fields = {"model": asked.model, "method": method, "steps": asked.steps, "guidance": asked.guidance}
+    pictures = list(planned(prompts, [0], folder, **fields))
     notes = folder / "memory.json"
-    if missing:
-        began = time.monotonic()
-        for _ in make(talk, missing):
-            continue
-        told = {"memory_mib": _peak(), "seconds": time.monotonic() - began, "pictures": len(missing)}
+    began = time.monotonic()
+    drawn = draw_missing(talk, pictures)
+    if drawn:
+        told = {"memory_mib": _peak(), "seconds": time.monotonic() - began, "pictures": drawn}
         with atomic(notes) as part:
             part.write_text(json.dumps(told) + "\n", encoding="utf-8")
     run, _ = gather(folder, "files")
@@ -275,17 +241,6 @@ def _stacks(talk: Output, asked: Asked, method: str) -> dict[str, Any]:
         "scores": [score.to_dict() for score in found.scores],
         "notes": found.notes,
     }
-
-
-def _planned(asked: Asked, method: str, folder: Path) -> Iterator[Picture]:
-    options = registry.options_for(registry.load("layercli.formats", "psd"), {})
-    for number, (things, ground) in enumerate(board.layered_prompts()[: asked.stacks], 1):
-        request = GenerateRequest(
-            foregrounds=things, background=ground, model=asked.model, method=method, steps=asked.steps,
-            guidance=asked.guidance, seed=0,
-        )  # fmt: skip
-        target = Target(format="psd", options=options, path=folder / f"{number:03d}.psd")
-        yield Picture(request=request, targets=(target,))
 
 
 def _peak() -> float:
