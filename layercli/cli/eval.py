@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from layercli.cli.output import Output
 
 PACKAGE = "layercli.evaluate"
-DEFAULT = "run"
 WITHOUT_TRUTH = ("recomposition", "leakage", "layers", "health", "seam", "recognition", "variety", "speed")
 WITH_REFERENCE = ("alpha", "decomposition", "harmony", "locality", "kid", "fid")
 
@@ -24,9 +23,17 @@ WITH_REFERENCE = ("alpha", "decomposition", "harmony", "locality", "kid", "fid")
 class EvalGroup(TyperGroup):
     """A group whose first word may also be a folder: `layercli eval DIR` is `layercli eval run DIR`."""
 
+    default = "run"
+
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         known = args and args[0] in self.list_commands(ctx)
-        return super().resolve_command(ctx, args if known else [DEFAULT, *args])
+        return super().resolve_command(ctx, args if known else [self.default, *args])
+
+
+class StudyGroup(EvalGroup):
+    """The same for `layercli eval study DIR DIR`."""
+
+    default = "make"
 
 
 app = new_app(
@@ -37,7 +44,17 @@ app = new_app(
 )
 
 
+study = new_app(
+    cls=StudyGroup,
+    help="Make a blind study of one or two runs, and score what raters say.",
+    invoke_without_command=True,
+    subcommand_metavar="[DIR [DIR] | COMMAND] …",
+)
+app.add_typer(study, name="study")
+
+
 @app.callback()
+@study.callback()
 def _help(ctx: typer.Context) -> None:
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help())
@@ -217,6 +234,46 @@ def bench(
         protocol=protocol, reference=reference,
     )  # fmt: skip
     report(ctx.obj, run_bench(ctx.obj, asked), None)
+
+
+@study.command()
+def make(
+    ctx: typer.Context,
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR…", help="One run to rate, or two to compare.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE.html", help="The page; its key is written beside it."),
+    ] = Path("study.html"),
+    mode: Annotated[str, typer.Option(help="pairs or rating. (Default: pairs for two runs.)")] = "",
+    most: Annotated[int, typer.Option(min=1, help="The most samples.")] = 40,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the shuffling.")] = 0,
+) -> None:
+    """Make one page that shows pictures blind and shuffled: `layercli eval study A B` for short.
+
+    Example: layercli eval study before after -o study.html
+    """
+    from layercli.cli.studying import make_study
+
+    make_study(ctx.obj, folders, _checked([output])[0], mode, most, seed)
+
+
+@study.command()
+def score(
+    ctx: typer.Context,
+    key: Annotated[
+        Path, typer.Argument(metavar="KEY.json", help="The key that was written beside the page.")
+    ],
+    ratings: Annotated[list[Path], typer.Argument(metavar="RATINGS.json…", help="What raters saved.")],
+) -> None:
+    """Turn ratings into means or preferences with intervals.
+
+    Example: layercli eval study score study.key.json ratings.json
+    """
+    from layercli.cli.studying import report_study
+
+    report_study(ctx.obj, key, ratings)
 
 
 def _names(given: str | None, with_reference: bool) -> tuple[str, ...]:
