@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from layercli.cli._base import new_app
+from layercli.cli._base import new_app, with_output_flags
 from layercli.core import registry
 from layercli.core.errors import LayercliError
 
@@ -20,18 +20,34 @@ WITHOUT_TRUTH = ("recomposition", "leakage", "layers", "health", "seam", "recogn
 WITH_REFERENCE = ("alpha", "decomposition", "harmony", "locality", "kid", "fid")
 
 
-class EvalGroup(TyperGroup):
-    """A group whose first word may also be a folder: `layercli eval DIR` is `layercli eval run DIR`."""
+class DefaultGroup(TyperGroup):
+    """A group whose first word may also be a folder, for the command called `default`."""
 
-    default = "run"
+    default = ""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         known = args and args[0] in self.list_commands(ctx)
         return super().resolve_command(ctx, args if known else [self.default, *args])
 
 
-class StudyGroup(EvalGroup):
-    """The same for `layercli eval study DIR DIR`."""
+class EvalGroup(DefaultGroup):
+    """`layercli eval DIR` is `layercli eval run DIR`; `study` is a group of its own."""
+
+    default = "run"
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), "study"]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name != "study":
+            return super().get_command(ctx, cmd_name)
+        command = typer.main.get_command(study)
+        command.name = cmd_name
+        return with_output_flags(command)
+
+
+class StudyGroup(DefaultGroup):
+    """`layercli eval study A B` is `layercli eval study make A B`."""
 
     default = "make"
 
@@ -50,7 +66,6 @@ study = new_app(
     invoke_without_command=True,
     subcommand_metavar="[DIR [DIR] | COMMAND] …",
 )
-app.add_typer(study, name="study")
 
 
 @app.callback()
@@ -77,7 +92,10 @@ def run(
         typer.Option(metavar="NAME", help="As a paper: dreamlayer, layerdiff, layerfusion or layerd."),
     ] = None,
     against: Annotated[
-        Path | None, typer.Option("--against", metavar="DIR", help="Another run, compared sample by sample.")
+        Path | None,
+        typer.Option(
+            "--against", metavar="DIR", help="Another run, or a baseline of this one: flat, cutout."
+        ),
     ] = None,
     layout: Annotated[
         str, typer.Option(help="auto, files, parts, numbered, single, layerdiffuse or pictures.")

@@ -16,6 +16,7 @@ from layercli.cli.output import Output
 from layercli.core import registry
 from layercli.core.errors import LayercliError
 from layercli.core.score import Score
+from layercli.evaluate._baselines import baseline_of
 from layercli.evaluate._document import as_csv, as_latex, by_layers, compared, document, figure, scores_in
 from layercli.evaluate._features import cache_folder
 from layercli.evaluate._protocols import beside, protocol
@@ -39,10 +40,13 @@ class Asked:
     seed: int
     cache: bool
     protocol: str = ""
+    baseline: str = ""
 
-    def of(self, folder: Path) -> Asked:
-        """The same for another folder."""
-        return dataclasses.replace(self, folder=folder)
+    def of(self, other: Path) -> Asked:
+        """The same for another folder, or for a baseline made of this one where there is no such folder."""
+        if other.exists():
+            return dataclasses.replace(self, folder=other)
+        return dataclasses.replace(self, baseline=str(other))
 
     @property
     def command(self) -> str:
@@ -95,6 +99,8 @@ def by_protocol(talk: Output, asked: Asked, name: str) -> Asked:
 def evaluate_folder(talk: Output, asked: Asked) -> Report:
     """Evaluate one folder; metrics that cannot be had here are refused where they were named."""
     run, layout = gather(asked.folder, asked.layout)
+    if asked.baseline:
+        run = baseline_of(run, asked.baseline)
     reference = None if asked.reference is None else gather(asked.reference)[0]
     metrics = _possible(talk, asked, load_metrics(asked.metrics, asked.options), run, reference)
     talk.say(f"{run.name}: {len(run.entries)} samples, layout {layout}")

@@ -160,6 +160,9 @@ def test_against_the_truth_and_against_another_run(run: Run, here: Path, picture
     iou = rows["alpha.iou", "all"]
     assert iou["first"] == pytest.approx(1) and iou["difference"] < -0.2
     assert iou["paired"]["n"] == 6 and iou["paired"]["wins"] == 0 and iou["paired"]["chance"] < 0.05
+    flat = run("eval", "pictures", "--metrics", "layers,leakage", "--against", "flat", "--json")
+    counts = {r["metric"]: r for r in json.loads(flat.stdout)["against"]["compared"] if r["layers"] == "all"}
+    assert counts["layers.count"]["first"] == 0 and counts["layers.count"]["second"] == 1
     table = run("eval", "worse", *metrics, "--against", "pictures")
     assert "difference" in table.stdout
 
@@ -197,6 +200,9 @@ def test_what_is_wrong_has_its_sentence(refused, here: Path, pictures: Path):
     (here / "empty").mkdir()
     (here / "note.txt").write_text("hello")
     assert "There is no folder nowhere." in refused("eval", "nowhere")
+    assert 'no folder or baseline "nowhere"' in refused(
+        "eval", "pictures", "--metrics", "layers", "--against", "nowhere"
+    )
     assert "holds no sample" in refused("eval", "empty")
     assert "is a file, not a folder" in refused("eval", "note.txt")
     assert "compares with a reference" in refused("eval", "pictures", "--metrics", "alpha")
