@@ -234,7 +234,7 @@ def _compared_row(one: Mapping[str, Any]) -> tuple[str, ...]:
         one["layers"],
         figure(one["first"]),
         figure(one["second"]),
-        figure(one["difference"]),
+        one["note"] if one["difference"] is None else figure(one["difference"]),
         f"{figure(pair['low'])} – {figure(pair['high'])}" if pair else "",
         f"{pair['wins']:.0%}" if pair and one["better"] != "neither" else "",
         figure(pair["chance"]) if pair else "",

@@ -18,6 +18,8 @@ from layercli.evaluate._run import Evaluation, Run
 from layercli.evaluate._statistics import paired
 
 SCHEMA = 1
+_COUNTS = ("n", "n_reference")
+"""Numbers of pictures: no setting, but what a biased score cannot be compared across."""
 _AGAIN = "Make it again: layercli eval RUN_DIR -o report.json"
 
 
@@ -89,7 +91,7 @@ def scores_in(found: Mapping[str, Any]) -> list[Score]:
 def differing(first: Score, second: Score) -> list[str]:
     """The settings on which two scores of one metric do not agree, as "name: this, that"."""
     found = []
-    names = dict.fromkeys((*first.settings, *second.settings))
+    names = [name for name in dict.fromkeys((*first.settings, *second.settings)) if name not in _COUNTS]
     for name in names:
         mine, theirs = first.settings.get(name), second.settings.get(name)
         if mine == theirs:
@@ -133,8 +135,12 @@ def _side_by_side(
 ) -> dict[str, Any]:
     row: dict[str, Any] = {
         "metric": mine.metric, "part": mine.part, "layers": mine.layers, "better": mine.better,
-        "first": mine.value, "second": theirs.value, "difference": theirs.value - mine.value,
+        "first": mine.value, "second": theirs.value, "difference": theirs.value - mine.value, "note": "",
     }  # fmt: skip
+    counts = [[score.settings.get(name, score.n) for name in _COUNTS] for score in (mine, theirs)]
+    if (mine.note or theirs.note) and counts[0] != counts[1]:
+        row |= {"difference": None, "note": f"N differs ({mine.n}, {theirs.n}), and it is biased in N"}
+        return row
     values = [_values(found, mine.metric, mine.layers) for found in (first, second)]
     names = [name for name in values[0] if name in values[1]]
     if len(names) > 1:

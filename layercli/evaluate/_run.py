@@ -117,6 +117,12 @@ def evaluate(
             found.scores += _sample_scores(metric, found, reference, seed)
     _measure_sets(run, reference, metrics, found, kept, seed, on_step)
     _note(found, run)
+    if not found.scores:
+        why = found.notes[0] if found.notes else "no metric was chosen."
+        raise LayercliError(
+            f"No sample of {run.name} can be judged: {why}",
+            "See what each metric needs: layercli eval metrics",
+        )
     return found
 
 
@@ -130,7 +136,7 @@ def _measure_samples(
         try:
             sample = entry.load()
             if any(metric.needs in ("truth", "whole") or metric.name == "layers" for metric in single):
-                sample = _with_truth(sample, truths)
+                sample = _with_truth(sample, truths, found)
         except LayercliError as error:
             found.unreadable[entry.name] = error.message
             continue
@@ -155,10 +161,14 @@ def _measure_samples(
     on_step("samples", len(run.entries), len(run.entries))
 
 
-def _with_truth(sample: Sample, truths: Mapping[str, Entry]) -> Sample:
+def _with_truth(sample: Sample, truths: Mapping[str, Entry], found: Evaluation) -> Sample:
     if sample.name not in truths:
         return sample
-    return dataclasses.replace(sample, truth=truths[sample.name].load())
+    try:
+        return dataclasses.replace(sample, truth=truths[sample.name].load())
+    except LayercliError as error:
+        found.notes.append(f"The reference of {sample.name} is left out: {error.message}")
+        return sample
 
 
 def _groups(found: Evaluation) -> dict[str, list[str]]:
@@ -268,6 +278,8 @@ def _set_scores(
     scored = False
     for part in PARTS:
         against = reference.get(part)
+        if part in rows and metric.needs == "reference" and against is None:
+            found.notes.append(f"{metric.name}: the reference has no {part} to compare with.")
         if part not in rows or (metric.needs == "reference" and against is None):
             continue
         for group, names in _groups(found).items():
@@ -333,6 +345,10 @@ def _note(found: Evaluation, run: Run) -> None:
             f"{len(found.unreadable)} of {len(run.entries)} samples could not be read and count as skipped: "
             f"{names}."
         )
+    for metric, skipped in found.unjudged.items():
+        for why in dict.fromkeys(skipped.values()):
+            count = list(skipped.values()).count(why)
+            found.notes.append(f"{metric} skipped {count} of {len(found.counts)} samples: {why}.")
     sizes = sorted(set(found.sizes.values()))
     if len(sizes) > 1:
         found.notes.append(

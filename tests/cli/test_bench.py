@@ -98,3 +98,14 @@ def test_dreamlayers_table_is_the_papers():
     assert rows["DreamLayer", "fid.fid", "4"] == 53.598
     assert rows["LayerDiffuse", "clip.whole", "3"] == 30.350
     assert len(rows) == 27
+
+
+def test_a_bench_of_the_shipped_model(run: Run, here: Path):
+    done = run("eval", "bench", "out", "--most", "2", "--seeds", "1", "--steps", "6", "--json")
+    assert done.exit_code == 0, done.output
+    found = scores(done.stdout)
+    assert found["recomposition.max", "composite", "all"]["value"] <= 1
+    assert found["layers.count", "composite", "all"]["value"] == 1
+    assert found["leakage.copied", "background", "all"]["value"] < 0.5
+    assert found["recognition.top1", "foreground", "all"]["n"] == 2
+    assert found["speed.seconds", "composite", "all"]["value"] > 0

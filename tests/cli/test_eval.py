@@ -128,7 +128,7 @@ def test_every_layout_is_known_by_its_look(run: Run, here: Path):
     for layout, folder in layouts(here).items():
         done = run("eval", folder.name, "--metrics", "layers,health,recomposition", "--json")
         if layout == "pictures":
-            assert "cannot be judged" in done.stderr or done.exit_code == 0
+            assert done.exit_code == 2 and "it has no foreground" in done.stderr
             continue
         assert done.exit_code == 0, f"{layout}: {done.output}"
         told = json.loads(done.stdout)
@@ -223,6 +223,38 @@ def test_what_is_wrong_has_its_sentence(refused, here: Path, pictures: Path):
     (here / "broken").mkdir()
     (here / "broken" / "a.psd").write_bytes(b"")
     assert "No sample of broken could be read." in refused("eval", "broken")
+
+
+def test_what_is_skipped_is_said_with_its_reason(run: Run, refused, here: Path, pictures: Path):
+    psd.write(stack(0), pictures / "bare.psd", psd.Options())
+    done = run("eval", "pictures", "--metrics", "leakage", "--json")
+    assert "leakage skipped 1 of 7 samples: no foreground hides" in done.stderr
+    (here / "other").mkdir()
+    (here / "other" / "0.psd").write_bytes(b"8BPS")
+    assert "The reference of 0 is left out" in refused(
+        "eval", "pictures", "--metrics", "alpha", "--reference", "other"
+    )
+    psd.write(stack(1), here / "other" / "1.psd", psd.Options())
+    partly = run("eval", "pictures", "--metrics", "alpha", "--reference", "other", "--json")
+    assert scores(partly.stdout)["alpha.iou", "foreground", "all"]["n"] == 1
+    assert "The reference of 0 is left out" in partly.stderr
+
+
+def test_a_biased_score_is_not_compared_across_numbers(run: Run, here: Path, pictures: Path):
+    words = ("--metrics", "fid,kid", "--reference", "pictures")
+    run("eval", "pictures", *words, "-o", "a.json")
+    reference = here / "reference"
+    pictures.rename(reference)
+    (here / "pictures").mkdir()
+    for seed in range(5):
+        psd.write(stack(1, seed), here / "pictures" / f"{seed}.psd", psd.Options())
+    run("eval", "pictures", "--metrics", "fid,kid", "--reference", "reference", "-o", "b.json")
+    told = json.loads(run("eval", "compare", "a.json", "b.json", "--json").stdout)["compared"]
+    rows = {(row["metric"], row["part"]): row for row in told if row["layers"] == "all"}
+    assert rows["fid.fid", "composite"]["difference"] is None
+    assert "biased in N" in rows["fid.fid", "composite"]["note"]
+    assert rows["kid.kid", "composite"]["difference"] is not None
+    assert "biased in N" in run("eval", "compare", "a.json", "b.json").stdout
 
 
 def test_mixed_sizes_are_said(run: Run, pictures: Path):
