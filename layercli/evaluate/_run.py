@@ -246,6 +246,7 @@ def _measure_sets(
     from layercli.vision.features import open_net
 
     chosen = [metric for metric in metrics if metric.over_sets]
+    refused: list[LayercliError | None] = []
     for name in dict.fromkeys(metric.options.net for metric in chosen):
         net = open_net(name)
         if net.note:
@@ -263,7 +264,10 @@ def _measure_sets(
                     **net.settings,
                     "weights": net.digest,
                 }
-                _set_scores(metric, rows, other, found, settings, seed)
+                refused.append(_set_scores(metric, rows, other, found, settings, seed))
+    why = next((error for error in refused if error is not None), None)
+    if why is not None and not found.scores:
+        raise why
 
 
 def _set_scores(
@@ -273,7 +277,8 @@ def _set_scores(
     found: Evaluation,
     settings: dict[str, Any],
     seed: int,
-) -> None:
+) -> LayercliError | None:
+    """Add a metric's scores; returns why it was refused, where it gave none at all."""
     refused: list[LayercliError] = []
     scored = False
     for part in PARTS:
@@ -309,10 +314,10 @@ def _set_scores(
                 )
                 found.scores.append(scores)
                 scored = True
-    if not scored and refused:
-        raise refused[0]
+    where = " for some layer counts" if scored else ""
     for why in dict.fromkeys(error.message for error in refused):
-        found.notes.append(f"{metric.name} was left out for some layer counts: {why}")
+        found.notes.append(f"{metric.name} was left out{where}: {why}")
+    return None if scored or not refused else refused[0]
 
 
 def _interval(

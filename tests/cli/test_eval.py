@@ -257,6 +257,18 @@ def test_a_biased_score_is_not_compared_across_numbers(run: Run, here: Path, pic
     assert "biased in N" in run("eval", "compare", "a.json", "b.json").stdout
 
 
+def test_what_a_run_cannot_give_is_left_out_of_the_defaults(run: Run, here: Path, pictures: Path):
+    """One picture a prompt has no variety; everything else is still scored."""
+    for seed in range(1, 6):
+        (pictures / f"{seed}.psd").unlink()
+    other = dataclasses.replace(stack(2, 3), receipt=Receipt(request={"foregrounds": ["a dog", "a ball"]}))
+    psd.write(other, pictures / "other.psd", psd.Options())
+    done = run("eval", "pictures", "--json")
+    assert done.exit_code == 0, done.output
+    assert "variety was left out" in done.stderr
+    assert scores(done.stdout)["layers.count", "composite", "all"]["n"] == 2
+
+
 def test_mixed_sizes_are_said(run: Run, pictures: Path):
     small = dataclasses.replace(stack(), canvas=Size(SIDE - 8, SIDE))
     psd.write(small, pictures / "small.psd", psd.Options())
