@@ -37,7 +37,8 @@ class Options(MethodOptions):
 
     adapter: its folder; the one that ships with the model where empty. inter, intra, feed, enhance, inject:
     see models.layerdiff. own_text: what the base reads; as in training. negatives: the other layers' prompts,
-    or the request's negative text alone. smg: its scale s, 0 for none; sigma: of its blur, in positions of
+    or the request's negative text alone. smg: its scale s, 0 for none (the paper has 3, which on the
+    embedded model's small latents wipes detail out, where 1 cleans); sigma: of its blur, in positions of
     latents with 32 a side; conceal: where it blurs (the prose says inside, Eq 9 as printed outside).
     """
 
@@ -49,7 +50,7 @@ class Options(MethodOptions):
     inject: bool = True
     own_text: Literal["layer", "whole"] = "layer"
     negatives: Literal["layers", "none"] = "layers"
-    smg: float = 3.0
+    smg: float = 1.0
     sigma: float = 3.0
     conceal: Literal["inside", "outside"] = "inside"
 

@@ -41,6 +41,15 @@ def test_a_data_set_is_built_and_its_folder_told(run, here):
     assert json.loads((here / "sets/a/dataset.json").read_text())["size"] == 32
 
 
+def test_a_layered_set_tells_what_it_holds(run, here):
+    make_corpus(here / "corpus")
+    assert run("data", "corpus", "--corpus", "corpus", "--out", "set", "-O", "size=64").exit_code == 0
+    result = run("data", "layered", "--data", "set", "--out", "layers", "-O", "samples=3", "-O", "counts=1")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.strip() == "layers"
+    assert "pictures: 3\nforegrounds: 1 3\n" in result.stderr and "licences: CC0-1.0 3" in result.stderr
+
+
 def test_a_stage_is_trained_resumed_and_its_folder_told(run, here):
     make_corpus(here / "corpus")
     assert run("data", "corpus", "--corpus", "corpus", "--out", "set", "-O", "size=32").exit_code == 0
