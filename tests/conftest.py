@@ -14,6 +14,8 @@ settings.load_profile("layercli")
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["LAYERCLI_OFFLINE"] = "1"  # no net is fetched: what is tested is what runs on every machine
+os.environ["XDG_CACHE_HOME"] = os.environ["U2NET_HOME"] = os.path.join(os.path.dirname(__file__), "no-cache")
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from layercli.cli.files import read_stack
-from layercli.core.pixels import open_image
+from layercli.core.pixels import open_image, quantize
 from layercli.data import corpus
 from layercli.formats import psd
 from tests import tiny
 from tests.data.mini_corpus import make_corpus
+from tests.decompose.made import ball, over, wall
 from tests.edit import scenes
 from tests.formats.stacks import sample_stack
 
@@ -52,6 +54,15 @@ def test_generate_from_python(tmp_path, model):
     done = example("generate.py", tmp_path, "cat.psd", model, "2")
     assert done.returncode == 0, done.stderr
     assert "a cat" in read_stack(tmp_path / "cat.psd").names
+
+
+def test_decompose(tmp_path):
+    Image.fromarray(quantize(over(wall(), ball(), (0.8, 0.1, 0.1)))).save(tmp_path / "photo.png")
+    done = example("decompose.sh", tmp_path, "photo.png", "0.2,0.15,0.8,0.85", "ball", "-o", "apart.psd")
+    assert done.returncode == 0, done.stderr
+    assert "Recomposition error: 0/255" in done.stderr
+    assert read_stack(tmp_path / "apart.psd").names == ("background", "ball")
+    assert example("decompose.sh", tmp_path).returncode != 0
 
 
 def test_show_and_convert(tmp_path):

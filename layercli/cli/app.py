@@ -18,7 +18,7 @@ from layercli.cli.sentences import BROKEN_PIPE, BUG, STOPPED, USAGE, confess, ex
 from layercli.core.errors import LayercliError
 from layercli.core.registry import suggest
 
-COMMANDS = ("generate", "edit", "show", "convert", "eval", "models", "doctor", "data", "train")
+COMMANDS = ("generate", "decompose", "edit", "show", "convert", "eval", "models", "doctor", "data", "train")
 """In the order of the help; each is the file of its name, which holds a typer app called `app`."""
 
 

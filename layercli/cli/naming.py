@@ -35,6 +35,32 @@ def plan(
     """
     folder, stem = _place(out, stem)
     stems = [stem] if count == 1 else [f"{stem}-{number}" for number in range(1, count + 1)]
+    return _planned(folder, stems, out, formats, options, force=force)
+
+
+def plan_each(
+    stems: Sequence[str],
+    out: str | None,
+    formats: Sequence[str],
+    options: Mapping[str, Mapping[str, str]],
+    *,
+    force: bool,
+) -> list[list[Target]]:
+    """Name every file of pictures with stems of their own; a file named by `out` is numbered for several."""
+    if out and not is_folder(out):
+        return plan(stems[0], len(stems), out, formats, options, force=force)
+    return _planned(Path(out or ""), stems, out, formats, options, force=force)
+
+
+def _planned(
+    folder: Path,
+    stems: Sequence[str],
+    out: str | None,
+    formats: Sequence[str],
+    options: Mapping[str, Mapping[str, str]],
+    *,
+    force: bool,
+) -> list[list[Target]]:
     check_folder(folder)
     extensions = registry.constants(FORMATS, "EXTENSIONS")
     typed = Path(out or "").suffix.lower()

@@ -14,6 +14,9 @@ from PIL import Image, ImageCms, ImageOps, PngImagePlugin, UnidentifiedImageErro
 
 from layercli.core.errors import LayercliError
 
+MOST_PIXELS = 100_000_000
+"""The largest picture that is read; a small file may claim any size."""
+
 _LEVELS = np.float32(255.0)
 _STRIP_VALUES = 1 << 17
 
@@ -97,8 +100,10 @@ def open_image(path: str | os.PathLike[str]) -> np.ndarray:
     path = Path(path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is our own
             with Image.open(path) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise Image.DecompressionBombError
                 image.load()
                 return _to_rgba(ImageOps.exif_transpose(image))
     except FileNotFoundError:
@@ -109,9 +114,9 @@ def open_image(path: str | os.PathLike[str]) -> np.ndarray:
         raise LayercliError(f'"{path}" may not be read.', "Check the file's permissions.") from None
     except UnidentifiedImageError:
         raise LayercliError(f'"{path}" is not a picture.', "Use a PNG, JPEG or TIFF.") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         raise LayercliError(
-            f'"{path}" has more than {Image.MAX_IMAGE_PIXELS:,} pixels.', "Make it smaller first."
+            f'"{path}" has more than {MOST_PIXELS:,} pixels.', "Make it smaller first."
         ) from None
     except (OSError, ValueError, SyntaxError, EOFError, ImageCms.PyCMSError) as error:
         raise LayercliError(f'"{path}" is damaged: {error}.', "Export the picture again.") from error

@@ -1,1 +1,1 @@
-"""What looks at pictures: feature nets."""
+"""Seeing: feature nets, what stands out in a picture, its soft outline, and what lies behind it."""

@@ -79,7 +79,7 @@ def test_the_module_runs_like_the_program():
 
 
 def test_an_unknown_command_is_refused_with_the_closest_one(refused):
-    assert 'There is no command "generat". Did you mean generate? There are: generate, edit' in refused(
+    assert 'There is no command "generat". Did you mean generate? There are: generate, decompose' in refused(
         "generat"
     )
 

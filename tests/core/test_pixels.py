@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageCms, PngImagePlugin
 
+from layercli.core import pixels
 from layercli.core.errors import LayercliError
 from layercli.core.pixels import dequantize, open_image, quantize, quantize_planes, save_png, srgb_profile
 
@@ -163,11 +164,14 @@ def test_damage_is_told_in_one_sentence(tmp_path):
 
 def test_bombs_are_refused(tmp_path, monkeypatch):
     save_png(tmp_path / "a.png", np.zeros((40, 40, 4), dtype=np.float32))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow warns above this, and raises above twice it
-    with pytest.raises(LayercliError, match="more than 1,000 pixels"):
+    monkeypatch.setattr(pixels, "MOST_PIXELS", 1599)
+    with pytest.raises(LayercliError, match="more than 1,599 pixels"):
         open_image(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(LayercliError, match="more than 100 pixels"):
+    monkeypatch.setattr(pixels, "MOST_PIXELS", 1600)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)  # Pillow warns above this, which is no limit of ours
+    assert open_image(tmp_path / "a.png").shape == (40, 40, 4)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # and raises above twice it
+    with pytest.raises(LayercliError, match="more than 1,600 pixels"):
         open_image(tmp_path / "a.png")
 
 

@@ -1,0 +1,97 @@
+"""Take a photo apart into layers that put it together again exactly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from layercli.cli._base import new_app
+from layercli.cli.output import Output
+from layercli.cli.taking_apart import METHODS, plan_photos, report, take_apart
+from layercli.core.decompose_request import DecomposeRequest
+from layercli.core.registry import outline
+
+app = new_app()
+
+
+def _option(*names: str, help: str, **extra: Any) -> Any:
+    return typer.Option(*names, help=help, show_default=False, **extra)
+
+
+_METHOD = DecomposeRequest.method
+
+
+@app.command(
+    epilog=f"-O for {_METHOD}: {'; '.join(f'{key}: {is_}' for key, is_ in outline(METHODS, _METHOD).items())}"
+)
+def decompose(
+    ctx: typer.Context,
+    photos: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PHOTO...", help="Photos, folders of photos, or patterns.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        _option("--output", "-o", metavar="PATH", help="The file, or a folder. (Default: the photo's name.)"),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        _option(
+            "--format", metavar="NAMES", help="psd, png, tiff, tiff-photoshop, ora…; several with commas."
+        ),
+    ] = None,
+    layers: Annotated[
+        str | None,
+        _option("--layers", metavar="N", help="Layers in all, shadows apart, or auto. (Default: auto.)"),
+    ] = None,
+    boxes: Annotated[
+        list[str] | None,
+        _option("--box", metavar="[NAME=]L,T,R,B", help="An object is in this box: fractions, or pixels."),
+    ] = None,
+    points: Annotated[
+        list[str] | None,
+        _option("--point", metavar="[NAME=]X,Y", help="An object is here: fractions, or pixels."),
+    ] = None,
+    masks: Annotated[
+        list[str] | None,
+        _option("--mask", metavar="[NAME=]FILE", help="A picture, white where an object is."),
+    ] = None,
+    method: Annotated[
+        str | None, _option("--method", metavar="NAME", help=f"How to split. (Default: {_METHOD}.)")
+    ] = None,
+    net: Annotated[
+        str | None,
+        _option("--net", metavar="NAME", help="What finds objects: auto, u2netp, modnet, classical…"),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        _option(
+            "-O", metavar="KEY=VALUE", help="KEY=VALUE for the method, or FORMAT.KEY=VALUE for a format."
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, _option("--seed", metavar="N", help="The same seed, the same pixels.")
+    ] = None,
+    repeat: Annotated[
+        Path | None,
+        _option(
+            "--from", metavar="FILE", help="Repeat the request stored in this file; other options change it."
+        ),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", envvar="LAYERCLI_OFFLINE", help="Fetch nothing.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite instead of numbering.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the request and stop.")] = False,
+) -> None:
+    """Take a photo apart into layers that put it together again exactly.
+
+    Example: layercli decompose photo.jpg --box "cup=0.1,0.2,0.6,0.9"
+    """
+    talk: Output = ctx.obj
+    planned = plan_photos(ctx.params)
+    report(talk, planned, None if dry_run else take_apart(talk, planned, offline=offline))

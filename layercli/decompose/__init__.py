@@ -1,0 +1,1 @@
+"""From a photo to layers: one method per file."""

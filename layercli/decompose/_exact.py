@@ -1,0 +1,85 @@
+"""Colours that put a photo together again exactly, solved for layers as they are in an 8-bit file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layercli.core.pixels import dequantize, quantize
+
+_LEVEL = np.float32(1 / 255)
+_MARGIN = np.float32(0.35 / 255)
+"""How far a composite may stray from a level before it is rounded; half a level would be the very edge."""
+
+#: How far the guessed colours may be off: a ghost in the background is worse than a shade in the foreground.
+_SURE_FG, _SURE_BG = 0.1, 0.06
+
+#: A difference that is seen as an outline left behind; how much of it an object's colour must explain.
+_GHOST, _EXPLAINED = 0.03, 0.6
+
+
+def in_levels(values: np.ndarray) -> np.ndarray:
+    """The nearest 8-bit levels, as float32 in [0, 1]."""
+    return dequantize(quantize(values))
+
+
+def without_ghost(
+    photo: np.ndarray, alpha: np.ndarray, fg: np.ndarray, made_up: np.ndarray, ring: np.ndarray
+) -> np.ndarray:
+    """Raise alpha on an object's rim where what is made up behind it leaves the object's colour unexplained.
+
+    photo, fg, made_up: (H, W, 3), alpha: (H, W), ring: (H, W) bool, where it may be raised -> alpha (H, W) in
+    8-bit levels. For p = αF + (1-α)B with F, B given, α = (p-B)·(F-B) / |F-B|²; it is taken where it explains
+    most of what the picture shows beyond B, and is more than the alpha there was.
+    """
+    shown, apart = photo - made_up, fg - made_up
+    power = np.einsum("hwc,hwc->hw", apart, apart)
+    along = np.einsum("hwc,hwc->hw", shown, apart)
+    solved = np.clip(along / np.maximum(power, 1e-6), 0, 1)
+    left = np.linalg.norm(shown - solved[..., None] * apart, axis=-1)
+    seen = np.linalg.norm(shown, axis=-1)
+    better = ring & (seen > _GHOST) & (left < (1 - _EXPLAINED) * seen) & (solved > alpha)
+    return in_levels(np.where(better, solved, alpha))
+
+
+def behind(photo: np.ndarray, alpha: np.ndarray, fg: np.ndarray, made_up: np.ndarray) -> np.ndarray:
+    """What lies behind a layer: p = αF + (1-α)B, solved for B between what is seen and what was made up.
+
+    photo, fg, made_up: (H, W, 3), alpha: (H, W) in 8-bit levels -> B in 8-bit levels. With F ~ N(fg, σ_F²)
+    and B ~ N(made_up, σ_B²) the most likely B is made_up + (1-α)σ_B² r / (α²σ_F² + (1-α)²σ_B²), where r is
+    what fg and made_up leave unexplained. B is kept where some F in [0, 1] gives p; where α = 0, B = p.
+    """
+    a = alpha[..., None]
+    rest = 1 - a
+    unexplained = photo - a * fg - rest * made_up
+    pull = rest * _SURE_BG**2 / (a * a * _SURE_FG**2 + rest * rest * _SURE_BG**2)
+    b = made_up + pull * unexplained
+    solid = a > 1 - 0.5 * _LEVEL
+    divisor = np.where(solid, np.float32(1), rest)
+    least, most = (photo - a) / divisor, photo / divisor
+    b = np.where(solid, made_up, np.clip(b, least, most))
+    return in_levels(np.where(a == 0, photo, b))
+
+
+def over_exactly(below: np.ndarray, photo: np.ndarray, alpha: np.ndarray, fg: np.ndarray) -> np.ndarray:
+    """The layer's colours in 8-bit levels, near fg, that laid over `below` round to the photo.
+
+    below: (H, W, 3) the unrounded composite of the layers underneath; alpha: (H, W) in 8-bit levels; fg: the
+    colours wanted -> (H, W, 3). Where alpha is small many colours do, and fg itself is taken if it does.
+    """
+    a = alpha[..., None]
+    seen = a > 0
+    divisor = np.where(seen, a, np.float32(1))
+    middle = (photo - (1 - a) * below) / divisor
+    slack = _MARGIN / divisor
+    colour = np.clip(in_levels(fg), middle - slack, middle + slack)
+    colour = in_levels(np.clip(np.where(seen, colour, fg), 0, 1))
+    # Rounding may have stepped out of the slack: then the level nearest to the middle is in it.
+    off = np.abs(colour - middle) > slack + 1e-6
+    nearest = in_levels(np.clip(middle, 0, 1))
+    return np.where(off & seen, nearest, colour).astype(np.float32)
+
+
+def laid_over(below: np.ndarray, alpha: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """below and colour (H, W, 3), alpha (H, W) -> αC + (1-α)·below, not rounded."""
+    a = alpha[..., None]
+    return a * colour + (1 - a) * below

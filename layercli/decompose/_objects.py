@@ -1,0 +1,192 @@
+"""Which objects a photo holds: those a person points at, or those that stand out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from layercli.core.decompose_request import DecomposeRequest, Place
+from layercli.core.errors import LayercliError
+from layercli.core.geometry import Size
+from layercli.core.masks import open_mask
+from layercli.vision.classical import CUT_PIXELS, cut
+from layercli.vision.grids import disc, resized, scaled
+from layercli.vision.saliency import Finder, find_in
+
+LOOK_PIXELS = 400_000
+"""The size at which objects are looked for."""
+MOST_FOUND = 3
+"""Objects that are taken off unasked: with the background four layers, as in DreamLayer."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """An object: its name, a coarse mask (h, w) in [0, 1] at the size looked at; drawn: by a person."""
+
+    name: str
+    mask: np.ndarray
+    drawn: bool = False
+
+
+def named_objects(request: DecomposeRequest, look: np.ndarray, photo: Size, finder: Finder) -> list[Found]:
+    """The objects that a request names, in its order. look: the photo (h, w, 3) at the size looked at.
+
+    Raises LayercliError, with the object's name, where a place lies outside or holds nothing.
+    """
+    height, width = look.shape[:2]
+    found = [
+        Found(name=name, mask=resized(open_mask(path, photo), height, width), drawn=True)
+        for name, path in request.masks.items()
+    ]
+    for name, box in request.boxes.items():
+        left, top, right, bottom = _pixels(box, name, photo, look)
+        found.append(Found(name=name, mask=_in_box(look, (left, top, right, bottom), finder)))
+    for name, point in request.points.items():
+        x, y = _pixels(point, name, photo, look)
+        found.append(Found(name=name, mask=_at_point(look, (min(x, width - 1), min(y, height - 1)), finder)))
+    for entry in found:
+        if not (entry.mask > 0.5).any():
+            raise LayercliError(f'Nothing was found for "{entry.name}".', "Try a --mask, or a tighter --box.")
+    return found
+
+
+def standing_out(look: np.ndarray, finder: Finder, most: int, least: float) -> list[Found]:
+    """The objects that stand out, the largest first; least: the smallest share of the picture that counts."""
+    surely = finder(look)
+    numbers, count = ndimage.label(surely > 0.5)
+    sizes = ndimage.sum_labels(np.ones_like(surely), numbers, range(1, count + 1)) if count else []
+    chosen = [
+        (size, index + 1)
+        for index, size in enumerate(sizes)
+        if least * surely.size < size < 0.9 * surely.size
+    ]
+    chosen.sort(reverse=True)
+    chosen = [entry for entry in chosen if entry[0] > 0.08 * chosen[0][0]][:most]
+    names = ["object"] if len(chosen) == 1 else [f"object {n}" for n in range(1, len(chosen) + 1)]
+    # The doubtful pixels belong to the nearest object.
+    nearest = ndimage.distance_transform_edt(
+        ~np.isin(numbers, [index for _, index in chosen]), return_distances=False, return_indices=True
+    )
+    owner = numbers[tuple(nearest)] if chosen else numbers
+    reach = 0.03 * float(np.hypot(*surely.shape))
+    return [
+        Found(name=name, mask=np.where((owner == index) & disc(numbers == index, reach), surely, 0))
+        for name, (_, index) in zip(names, chosen, strict=True)
+    ]
+
+
+def without(found: Sequence[Found], taken: Found, filled: np.ndarray) -> list[Found]:
+    """The objects that are left when one in front is gone, their masks continued behind it.
+
+    filled: (h, w, 3) the picture without it, at the size looked at.
+    """
+    hole = taken.mask > 0.1
+    left = []
+    for entry in found:
+        if entry is taken:
+            continue
+        clear = np.where(hole, 0, entry.mask).astype(np.float32)
+        solid = clear > 0.5
+        if solid.any() and (disc(solid, 4) & hole).sum() > 12:
+            height, width = scaled(hole, CUT_PIXELS).shape
+            small_hole = resized(hole.astype(np.float32), height, width) > 0.01
+            known = resized(clear, height, width)
+            prior = np.where(small_hole, 0.5, np.clip(known, 0.05, 0.95))
+            grown = cut(
+                resized(filled, height, width),
+                prior,
+                inside=(known > 0.9) & ~small_hole,
+                outside=(known < 0.1) & ~small_hole,
+            )
+            behind = resized(grown, *hole.shape)
+            joined, _ = ndimage.label((behind > 0.5) | solid)
+            behind = np.where(np.isin(joined, np.unique(joined[solid])), behind, 0)
+            clear = np.where(hole, behind, clear).astype(np.float32)
+        left.append(Found(name=entry.name, mask=clear, drawn=entry.drawn))
+    return left
+
+
+def _pixels(place: Place, name: str, photo: Size, look: np.ndarray) -> list[int]:
+    """A place in pixels of the size looked at; raises LayercliError outside the photo."""
+    sides = [(photo.width, look.shape[1]), (photo.height, look.shape[0])] * 2
+    whole = max(place) > 1
+    shares = [
+        side / full if whole else side for side, (full, _) in zip(place, sides[: len(place)], strict=True)
+    ]
+    if max(shares) > 1:
+        shown = ",".join(f"{side:g}" for side in place)
+        raise LayercliError(
+            f'The place of "{name}", {shown}, lies outside the photo of {photo}.',
+            "Give fractions from 0 to 1, or pixels of the photo.",
+        )
+    return [round(share * small) for share, (_, small) in zip(shares, sides[: len(shares)], strict=True)]
+
+
+def _in_box(look: np.ndarray, box: tuple[int, int, int, int], finder: Finder) -> np.ndarray:
+    """The object in a box (left, top, right, bottom): what stands out there, nothing of it far outside."""
+    height, width = look.shape[:2]
+    left, top, right, bottom = box
+    right, bottom = max(right, left + 2), max(bottom, top + 2)
+    slack = 0.04 * max(right - left, bottom - top)
+    rows, columns = np.arange(height)[:, None], np.arange(width)
+    inside = (
+        (rows >= top - slack)
+        & (rows < bottom + slack)
+        & (columns >= left - slack)
+        & (columns < right + slack)
+    )
+    surely = np.zeros((height, width), dtype=np.float32)
+    if finder.name != "classical":
+        surely = np.where(inside, find_in(finder, look, (left, top, right, bottom), 0.2), 0)
+    if (surely > 0.5).sum() < 0.1 * (right - left) * (bottom - top):
+        y, x = (rows - (top + bottom) / 2) / (bottom - top), (columns - (left + right) / 2) / (right - left)
+        prior = np.clip(0.85 - 1.2 * (x * x + y * y), 0.1, 0.9)
+        surely = _cut(look, prior, outside=~inside)
+    return surely.astype(np.float32)
+
+
+def _at_point(look: np.ndarray, point: tuple[int, int], finder: Finder) -> np.ndarray:
+    """The object under a point (x, y): what stands out there, looked for in the whole and ever nearer."""
+    height, width = look.shape[:2]
+    x, y = point
+    if finder.name != "classical":
+        for share in (1.0, 0.6, 0.35, 0.2):
+            across, down = share * width / 2, share * height / 2
+            box = (round(x - across), round(y - down), round(x + across), round(y + down))
+            if share == 1.0:
+                box = (0, 0, width, height)
+            clipped = (max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3]))
+            surely = find_in(finder, look, clipped, 0.0)
+            numbers, _ = ndimage.label(surely > 0.4)
+            if numbers[y, x]:
+                return np.where(disc(numbers == numbers[y, x], 4), surely, 0).astype(np.float32)
+    rows, columns = np.mgrid[:height, :width]
+    apart = np.hypot((rows - y) / height, (columns - x) / width)
+    colour = np.abs(look - look[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].mean(axis=(0, 1))).max(axis=-1)
+    prior = np.clip(0.95 - 1.5 * apart - 1.0 * colour, 0.05, 0.95)
+    near = apart < 0.02
+    surely = _cut(look, prior, inside=near)
+    numbers, _ = ndimage.label(surely > 0.5)
+    kept = numbers == numbers[y, x] if numbers[y, x] else near
+    return np.where(disc(kept, 3), np.maximum(surely, near), 0).astype(np.float32)
+
+
+def _cut(
+    look: np.ndarray,
+    prior: np.ndarray,
+    *,
+    inside: np.ndarray | None = None,
+    outside: np.ndarray | None = None,
+) -> np.ndarray:
+    """vision.classical.cut at its own size."""
+    small = scaled(look, CUT_PIXELS)
+    height, width = small.shape[:2]
+
+    def shrunk(mask: np.ndarray | None) -> np.ndarray | None:
+        return None if mask is None else resized(mask.astype(np.float32), height, width) > 0.5
+
+    prior = resized(prior, height, width)
+    return resized(cut(small, prior, inside=shrunk(inside), outside=shrunk(outside)), *look.shape[:2])

@@ -1,0 +1,292 @@
+"""Find what stands out, cut it with a soft outline, complete what is behind: layers that are the photo.
+
+The pipeline by which DreamLayer (arXiv 2503.12838, supplement 1) and MuLAn make their data, front-most object
+first: find, cut, order, fill; with colours solved so that the 8-bit layers composite to the photo itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from layercli.core.decompose_request import DecomposeRequest
+from layercli.core.effects import effect_layers
+from layercli.core.errors import LayercliError
+from layercli.core.geometry import Offset, Size
+from layercli.core.layers import Layer, LayerStack
+from layercli.decompose._exact import behind, in_levels, laid_over, over_exactly, without_ghost
+from layercli.decompose._objects import (
+    LOOK_PIXELS,
+    MOST_FOUND,
+    Found,
+    named_objects,
+    standing_out,
+    without,
+)
+from layercli.decompose._order import front_first
+from layercli.vision.fill import Filling, fill
+from layercli.vision.foreground import foreground_and_background
+from layercli.vision.grids import Window, disc, resized, scaled, window_around
+from layercli.vision.matting import closed_form_alpha, enlarged_alpha, trimap_of
+from layercli.vision.nets import weights_of
+from layercli.vision.saliency import Finder, open_finder
+from layercli.vision.shadows import shadow_of
+
+_LEVEL = np.float32(1 / 255)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """net: what finds objects; "auto" takes the best at hand, "classical" needs none. band: half the width in
+    which the outline is looked for, as a share of the object's size; pull: how much the net's own mask pulls
+    at alpha there; detail: megapixels at which alpha is solved (above, it is carried up along the photo's
+    edges); refine: no takes drawn masks as alpha, as they are. shadows: a layer for them. least: the
+    smallest share of the photo that counts as an object. radius, reach: of the patches that fill the
+    background, in pixels, and how far around they come from, in object sizes.
+    """
+
+    net: str = "auto"
+    band: float = 0.02
+    pull: float = 0.01
+    detail: float = 0.7
+    refine: bool = True
+    shadows: bool = True
+    least: float = 0.005
+    radius: int = 3
+    reach: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.band <= 0.5:
+            raise LayercliError(f"band={self.band:g} is not from 0 to 0.5.", "Try: -O band=0.02")
+        if not 0.01 <= self.detail <= 100:
+            raise LayercliError(f"detail={self.detail:g} is not from 0.01 to 100.", "Try: -O detail=0.7")
+        if not 1 <= self.radius <= 10:
+            raise LayercliError(f"radius={self.radius} is not from 1 to 10.", "Try: -O radius=3")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Piece:
+    """An object taken off: where, its alpha (h, w) in levels, the colours wanted (h, w, 3), and the picture
+    that it and all behind it must give (h, w, 3).
+    """
+
+    name: str
+    window: Window
+    alpha: np.ndarray
+    colour: np.ndarray
+    target: np.ndarray
+
+
+def decompose(
+    request: DecomposeRequest,
+    photo: np.ndarray,
+    options: Options,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> LayerStack:
+    """Take a photo apart: the background, a shadow layer where one can be told apart, then the objects.
+
+    photo: (H, W, 3) float32 in [0, 1], in 8-bit levels. Raises LayercliError when nothing is found.
+    """
+    size = Size(photo.shape[1], photo.shape[0])
+    finder = open_finder(options.net, weights_of(options.net) if options.net != "classical" else None)
+    left = photo.copy()
+    light = np.ones(photo.shape[:2], dtype=np.float32)
+    pieces: list[_Piece] = []
+    on_step(0, 2)
+    for found, others, remaining in _front_to_back(request, left, size, finder, options):
+        on_step(2 * len(pieces) + 1, 2 * (len(pieces) + 1 + remaining) + 1)
+        pieces.append(_taken_off(left, light, found, others, options, request.seed))
+        on_step(2 * len(pieces), 2 * (len(pieces) + remaining) + 1)
+    layers = _solved(left, light, pieces[::-1])
+    return LayerStack(canvas=size, layers=tuple(layers))
+
+
+def _front_to_back(
+    request: DecomposeRequest, left: np.ndarray, size: Size, finder: Finder, options: Options
+) -> Iterator[tuple[Found, list[Found], int]]:
+    """Object after object, front-most first, with those still behind it and how many are to come.
+
+    `left` is the photo without what was taken off so far; it changes between two objects. Where more layers
+    are asked for than stand out, what is left is looked at again.
+    """
+    look = scaled(left, LOOK_PIXELS)
+    most = request.layers - 1 if request.layers else MOST_FOUND
+    found = named_objects(request, look, size, finder)
+    named = bool(found)
+    if not named:
+        found = standing_out(look, finder, most, options.least)
+    if not found:
+        raise LayercliError(
+            f"Nothing stands out in {request.photo}.",
+            "Say where the object is: --box left,top,right,bottom, --point x,y or --mask mask.png",
+        )
+    taken = 0
+    names = {entry.name for entry in found}
+    while found:
+        first = found[front_first([entry.mask for entry in found])[0]]
+        others = [entry for entry in found if entry is not first]
+        yield first, others, len(others)
+        taken += 1
+        look = scaled(left, LOOK_PIXELS)
+        found = without(found, first, look)
+        found = [entry for entry in found if (entry.mask > 0.5).any()]
+        if not found and request.layers and taken < most:
+            again = standing_out(look, finder, 1, options.least)
+            found = [dataclasses.replace(entry, name=_free("object", names)) for entry in again]
+            names |= {entry.name for entry in found}
+
+
+def _taken_off(
+    left: np.ndarray, light: np.ndarray, found: Found, others: list[Found], options: Options, seed: int
+) -> _Piece:
+    """Cut one object off a picture, and put what lies behind it in its place.
+
+    left: (H, W, 3) the picture in levels, light: (H, W) the shadows on its background; both change in place.
+    """
+    window, alpha, colour = _cut_out(left, found, options)
+    target = left[window].copy()
+    solid = np.zeros(light.shape, dtype=np.float32)
+    solid[window] = alpha
+    if options.shadows:
+        _darken(light, left, solid, others)
+    hole = alpha > 0
+    side = float(np.sqrt(hole.sum()))
+    # Compression and blur carry an object's colour a little beyond its outline: nothing is copied from there.
+    grown = np.zeros(light.shape, dtype=bool)
+    grown[window] = hole
+    grown = _grown(grown, window, 2 + 0.01 * side)
+    lit = left / light[..., None] if (light < 1).any() else left
+    made_up = fill(
+        np.minimum(lit, 1),
+        grown,
+        seed=seed,
+        sources=_sources(others, hole, window, light.shape),
+        how=Filling(radius=options.radius, reach=options.reach),
+    )[window]
+    ring = grown[window] & (alpha < 0.98)
+    alpha = without_ghost(target, alpha, colour, made_up * light[window][..., None], ring)
+    left[window] = behind(target, alpha, colour, made_up * light[window][..., None])
+    return _Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)
+
+
+def _cut_out(left: np.ndarray, found: Found, options: Options) -> tuple[Window, np.ndarray, np.ndarray]:
+    """The window of an object, its alpha there in levels, and its clean colours."""
+    height, width = left.shape[:2]
+    down, across = height / found.mask.shape[0], width / found.mask.shape[1]
+    coarse_window = window_around(found.mask > 0.05, 2)
+    size = float(np.sqrt((found.mask > 0.5).sum() * down * across))
+    margin = max(4.0, 2.5 * options.band * size) + 2 * max(down, across)
+    rows, columns = (
+        slice(max(0, round(part.start * scale - margin)), min(full, round(part.stop * scale + margin)))
+        for part, scale, full in zip(coarse_window, (down, across), (height, width), strict=True)
+    )
+    window = (rows, columns)
+    view = left[window]
+    small = scaled(view, round(options.detail * 1e6))
+    scale = small.shape[0] / view.shape[0]
+    coarse = _part(found.mask, window, left.shape[:2], small.shape[:2])
+    if found.drawn and not options.refine:
+        alpha = coarse
+    else:
+        band = max(2.0, options.band * size * scale, 1.5 * max(down, across) * scale)
+        trimap = trimap_of(coarse, band, band)
+        alpha = closed_form_alpha(small, trimap, coarse, options.pull)
+        alpha = np.clip((alpha - 0.03) / 0.94, 0, 1)
+    colour, _ = foreground_and_background(small, alpha)
+    fine = enlarged_alpha(alpha, small, view) if alpha.shape != view.shape[:2] else alpha
+    fine = in_levels(np.where(fine < 2.5 * _LEVEL, 0, np.where(fine > 1 - 2.5 * _LEVEL, 1, fine)))
+    return window, fine, resized(colour, *view.shape[:2])
+
+
+def _part(mask: np.ndarray, window: Window, full: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """The part of a mask that belongs to a window of the full-sized picture, at another size."""
+    down, across = mask.shape[0] / full[0], mask.shape[1] / full[1]
+    box = (window[1].start * across, window[0].start * down, window[1].stop * across, window[0].stop * down)
+    plane = Image.fromarray(np.ascontiguousarray(mask, dtype=np.float32), mode="F")
+    sampled = plane.resize((shape[1], shape[0]), Image.Resampling.BILINEAR, box=box)
+    return np.clip(np.asarray(sampled), 0, 1)
+
+
+def _grown(mask: np.ndarray, window: Window, radius: float) -> np.ndarray:
+    """A mask grown by a radius, computed near its window only."""
+    height, width = mask.shape
+    far = int(radius) + 2
+    area = (
+        slice(max(0, window[0].start - far), min(height, window[0].stop + far)),
+        slice(max(0, window[1].start - far), min(width, window[1].stop + far)),
+    )
+    mask[area] = disc(mask[area], radius)
+    return mask
+
+
+def _sources(
+    others: list[Found], hole: np.ndarray, window: Window, shape: tuple[int, int]
+) -> np.ndarray | None:
+    """Where patches may come from: not from objects that will be taken off too, unless they go on behind."""
+    barred = None
+    for entry in others:
+        around = resized(disc(entry.mask > 0.3, 3).astype(np.float32), *shape) > 0.5
+        if (around[window] & hole).any():
+            continue
+        barred = around if barred is None else barred | around
+    return None if barred is None else ~barred
+
+
+def _darken(light: np.ndarray, left: np.ndarray, alpha: np.ndarray, others: list[Found]) -> None:
+    """Multiply an object's shadow into the light of the background, in place, but not on other objects."""
+    shadow = shadow_of(left, alpha)
+    if shadow is None:
+        return
+    for entry in others:
+        shadow[resized(disc(entry.mask > 0.1, 2).astype(np.float32), *light.shape) > 0] = 1
+    np.multiply(light, shadow, out=light)
+
+
+def _solved(left: np.ndarray, light: np.ndarray, pieces: list[_Piece]) -> list[Layer]:
+    """Layers, back to front, whose 8-bit composite is the photo. left: the background under its shadows."""
+    shaded = light < 1
+    layers = []
+    if shaded.any():
+        area = window_around(shaded, 4)
+        ground = left.copy()
+        bright = in_levels(np.clip(left[area] / light[area][..., None], left[area], 1))
+        ground[area] = bright
+        shadows, _ = effect_layers(bright, left[area], shadows_name="shadow", group=())
+        layers += [_opaque(ground), dataclasses.replace(shadows, offset=_corner(area))]
+        seen = shadows.rgba[..., 3:] * shadows.rgba[..., :3] + (1 - shadows.rgba[..., 3:])
+        below = ground.copy()
+        below[area] = bright * seen
+    else:
+        layers.append(_opaque(left))
+        below = left.copy()
+    names = {layer.name for layer in layers}
+    for piece in pieces:
+        colour = over_exactly(below[piece.window], piece.target, piece.alpha, piece.colour)
+        below[piece.window] = laid_over(below[piece.window], piece.alpha, colour)
+        rgba = np.concatenate([colour, piece.alpha[..., None]], axis=-1)
+        name = _free(piece.name, names)
+        names.add(name)
+        layers.append(Layer(name=name, rgba=rgba, offset=_corner(piece.window)))
+    return layers
+
+
+def _opaque(rgb: np.ndarray) -> Layer:
+    rgba = np.empty((*rgb.shape[:2], 4), dtype=np.float32)
+    rgba[..., :3], rgba[..., 3] = rgb, 1
+    return Layer(name="background", rgba=rgba)
+
+
+def _corner(window: Window) -> Offset:
+    return Offset(int(window[1].start), int(window[0].start))
+
+
+def _free(name: str, taken: set[str]) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} {number}"
+    return free

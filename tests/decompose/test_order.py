@@ -1,0 +1,30 @@
+"""Which object is in front: what lies inside another, then what stands lower, then what is larger."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from layercli.decompose._order import front_first
+
+
+def box(top: int, left: int, bottom: int, right: int) -> np.ndarray:
+    mask = np.zeros((100, 100), np.float32)
+    mask[top:bottom, left:right] = 1
+    return mask
+
+
+def test_what_stands_lower_is_nearer():
+    assert front_first([box(10, 10, 60, 40), box(20, 50, 90, 80), box(0, 0, 30, 30)]) == [1, 0, 2]
+
+
+def test_of_two_that_stand_alike_the_larger_is_nearer():
+    assert front_first([box(60, 0, 90, 20), box(10, 40, 90, 90)]) == [1, 0]
+
+
+def test_what_lies_inside_another_is_in_front_of_it():
+    assert front_first([box(10, 10, 95, 90), box(30, 30, 50, 50)]) == [1, 0]
+
+
+def test_one_is_one_and_none_is_none():
+    assert front_first([box(1, 1, 2, 2)]) == [0]
+    assert front_first([]) == []
