@@ -14,11 +14,10 @@ import numpy as np
 from PIL import Image
 
 from layercli.core.decompose_request import DecomposeRequest
-from layercli.core.effects import effect_layers
 from layercli.core.errors import LayercliError
-from layercli.core.geometry import Offset, Size
-from layercli.core.layers import Layer, LayerStack
-from layercli.decompose._exact import behind, in_levels, laid_over, over_exactly, without_ghost
+from layercli.core.geometry import Size
+from layercli.core.layers import LayerStack
+from layercli.decompose._exact import behind, in_levels, without_ghost
 from layercli.decompose._objects import (
     LOOK_PIXELS,
     MOST_FOUND,
@@ -28,6 +27,7 @@ from layercli.decompose._objects import (
     without,
 )
 from layercli.decompose._order import front_first
+from layercli.decompose._stack import Piece, free_name, solved
 from layercli.vision.fill import Filling, fill
 from layercli.vision.foreground import foreground_and_background
 from layercli.vision.grids import Window, disc, resized, scaled, window_around
@@ -68,19 +68,6 @@ class Options:
             raise LayercliError(f"radius={self.radius} is not from 1 to 10.", "Try: -O radius=3")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Piece:
-    """An object taken off: where, its alpha (h, w) in levels, the colours wanted (h, w, 3), and the picture
-    that it and all behind it must give (h, w, 3).
-    """
-
-    name: str
-    window: Window
-    alpha: np.ndarray
-    colour: np.ndarray
-    target: np.ndarray
-
-
 def decompose(
     request: DecomposeRequest,
     photo: np.ndarray,
@@ -95,14 +82,13 @@ def decompose(
     finder = open_finder(options.net, weights_of(options.net) if options.net != "classical" else None)
     left = photo.copy()
     light = np.ones(photo.shape[:2], dtype=np.float32)
-    pieces: list[_Piece] = []
+    pieces: list[Piece] = []
     on_step(0, 2)
     for found, others, remaining in _front_to_back(request, left, size, finder, options):
         on_step(2 * len(pieces) + 1, 2 * (len(pieces) + 1 + remaining) + 1)
         pieces.append(_taken_off(left, light, found, others, options, request.seed))
         on_step(2 * len(pieces), 2 * (len(pieces) + remaining) + 1)
-    layers = _solved(left, light, pieces[::-1])
-    return LayerStack(canvas=size, layers=tuple(layers))
+    return solved(left, light, pieces[::-1])
 
 
 def _front_to_back(
@@ -136,13 +122,13 @@ def _front_to_back(
         found = [entry for entry in found if (entry.mask > 0.5).any()]
         if not found and request.layers and taken < most:
             again = standing_out(look, finder, 1, options.least)
-            found = [dataclasses.replace(entry, name=_free("object", names)) for entry in again]
+            found = [dataclasses.replace(entry, name=free_name("object", names)) for entry in again]
             names |= {entry.name for entry in found}
 
 
 def _taken_off(
     left: np.ndarray, light: np.ndarray, found: Found, others: list[Found], options: Options, seed: int
-) -> _Piece:
+) -> Piece:
     """Cut one object off a picture, and put what lies behind it in its place.
 
     left: (H, W, 3) the picture in levels, light: (H, W) the shadows on its background; both change in place.
@@ -170,7 +156,7 @@ def _taken_off(
     ring = grown[window] & (alpha < 0.98)
     alpha = without_ghost(target, alpha, colour, made_up * light[window][..., None], ring)
     left[window] = behind(target, alpha, colour, made_up * light[window][..., None])
-    return _Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)
+    return Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)
 
 
 def _cut_out(left: np.ndarray, found: Found, options: Options) -> tuple[Window, np.ndarray, np.ndarray]:
@@ -244,49 +230,3 @@ def _darken(light: np.ndarray, left: np.ndarray, alpha: np.ndarray, others: list
     for entry in others:
         shadow[resized(disc(entry.mask > 0.1, 2).astype(np.float32), *light.shape) > 0] = 1
     np.multiply(light, shadow, out=light)
-
-
-def _solved(left: np.ndarray, light: np.ndarray, pieces: list[_Piece]) -> list[Layer]:
-    """Layers, back to front, whose 8-bit composite is the photo. left: the background under its shadows."""
-    shaded = light < 1
-    layers = []
-    if shaded.any():
-        area = window_around(shaded, 4)
-        ground = left.copy()
-        bright = in_levels(np.clip(left[area] / light[area][..., None], left[area], 1))
-        ground[area] = bright
-        shadows, _ = effect_layers(bright, left[area], shadows_name="shadow", group=())
-        layers += [_opaque(ground), dataclasses.replace(shadows, offset=_corner(area))]
-        seen = shadows.rgba[..., 3:] * shadows.rgba[..., :3] + (1 - shadows.rgba[..., 3:])
-        below = ground.copy()
-        below[area] = bright * seen
-    else:
-        layers.append(_opaque(left))
-        below = left.copy()
-    names = {layer.name for layer in layers}
-    for piece in pieces:
-        colour = over_exactly(below[piece.window], piece.target, piece.alpha, piece.colour)
-        below[piece.window] = laid_over(below[piece.window], piece.alpha, colour)
-        rgba = np.concatenate([colour, piece.alpha[..., None]], axis=-1)
-        name = _free(piece.name, names)
-        names.add(name)
-        layers.append(Layer(name=name, rgba=rgba, offset=_corner(piece.window)))
-    return layers
-
-
-def _opaque(rgb: np.ndarray) -> Layer:
-    rgba = np.empty((*rgb.shape[:2], 4), dtype=np.float32)
-    rgba[..., :3], rgba[..., 3] = rgb, 1
-    return Layer(name="background", rgba=rgba)
-
-
-def _corner(window: Window) -> Offset:
-    return Offset(int(window[1].start), int(window[0].start))
-
-
-def _free(name: str, taken: set[str]) -> str:
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name} {number}"
-    return free

@@ -28,7 +28,7 @@ class Filling:
     components: int = 24
     rounds: tuple[int, int] = (12, 3)
     reach: float = 1.0
-    near: float = 0.02
+    near: float = 1.0
     trust: float = 1.2
 
 

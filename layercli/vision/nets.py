@@ -23,7 +23,7 @@ RUNTIME = "onnxruntime"
 
 @dataclass(frozen=True, kw_only=True)
 class Wheel:
-    """A file inside a wheel of the package index: requirement, the wheel's SHA-256 and megabytes, its path."""
+    """A file inside a wheel of the package index: requirement, its SHA-256 and megabytes, the path in it."""
 
     requirement: str
     sha256: str

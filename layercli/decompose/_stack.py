@@ -1,0 +1,79 @@
+"""From what was taken off a photo to a stack of layers that is the photo again."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from layercli.core.effects import effect_layers
+from layercli.core.geometry import Offset, Size
+from layercli.core.layers import Layer, LayerStack
+from layercli.decompose._exact import in_levels, laid_over, over_exactly
+from layercli.vision.grids import Window, window_around
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Piece:
+    """An object taken off a picture.
+
+    window: where; alpha: (h, w) in levels; colour: (h, w, 3) as wanted; target: (h, w, 3) what it and all
+    behind it must give.
+    """
+
+    name: str
+    window: Window
+    alpha: np.ndarray
+    colour: np.ndarray
+    target: np.ndarray
+
+
+def solved(left: np.ndarray, light: np.ndarray, pieces: list[Piece]) -> LayerStack:
+    """The stack whose 8-bit composite is the photo, from pieces back to front.
+
+    left: (H, W, 3) the background under its shadows, in levels; light: (H, W) what shadows leave of light.
+    """
+    shaded = light < 1
+    layers: list[Layer] = []
+    if shaded.any():
+        area = window_around(shaded, 4)
+        ground = left.copy()
+        bright = in_levels(np.clip(left[area] / light[area][..., None], left[area], 1))
+        ground[area] = bright
+        shadows, _ = effect_layers(bright, left[area], shadows_name="shadow", group=())
+        layers += [_opaque(ground), dataclasses.replace(shadows, offset=_corner(area))]
+        seen = shadows.rgba[..., 3:] * shadows.rgba[..., :3] + (1 - shadows.rgba[..., 3:])
+        below = ground.copy()
+        below[area] = bright * seen
+    else:
+        layers.append(_opaque(left))
+        below = left.copy()
+    names = {layer.name for layer in layers}
+    for piece in pieces:
+        colour = over_exactly(below[piece.window], piece.target, piece.alpha, piece.colour)
+        below[piece.window] = laid_over(below[piece.window], piece.alpha, colour)
+        rgba = np.concatenate([colour, piece.alpha[..., None]], axis=-1)
+        name = free_name(piece.name, names)
+        names.add(name)
+        layers.append(Layer(name=name, rgba=rgba, offset=_corner(piece.window)))
+    return LayerStack(canvas=Size(left.shape[1], left.shape[0]), layers=tuple(layers))
+
+
+def _opaque(rgb: np.ndarray) -> Layer:
+    rgba = np.empty((*rgb.shape[:2], 4), dtype=np.float32)
+    rgba[..., :3], rgba[..., 3] = rgb, 1
+    return Layer(name="background", rgba=rgba)
+
+
+def _corner(window: Window) -> Offset:
+    return Offset(int(window[1].start), int(window[0].start))
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """A name that no layer has yet."""
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name} {number}"
+    return free
