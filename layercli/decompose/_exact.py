@@ -15,6 +15,7 @@ _SURE_FG, _SURE_BG = 0.1, 0.06
 
 #: A difference that is seen as an outline left behind; how much of it an object's colour must explain.
 _GHOST, _EXPLAINED = 0.03, 0.6
+_MOST_RAISED = 0.5
 
 
 def in_levels(values: np.ndarray) -> np.ndarray:
@@ -38,7 +39,13 @@ def without_ghost(
     left = np.linalg.norm(shown - solved[..., None] * apart, axis=-1)
     seen = np.linalg.norm(shown, axis=-1)
     better = ring & (seen > _GHOST) & (left < (1 - _EXPLAINED) * seen) & (solved > alpha)
-    return in_levels(np.where(better, solved, alpha))
+    raised = np.where(better, solved, alpha)
+    # Where even F = 0 or F = 1 cannot bring B to the photo, B would have to be off: the least α that can.
+    down = 1 - photo / np.maximum(made_up, 1e-3)
+    up = (photo - made_up) / np.maximum(1 - made_up, 1e-3)
+    needed = np.maximum(down, up).max(axis=-1)
+    off = ring & (raised > 0) & ((needed - raised) > _GHOST)
+    return in_levels(np.where(off, np.maximum(raised, np.minimum(needed, _MOST_RAISED)), raised))
 
 
 def behind(photo: np.ndarray, alpha: np.ndarray, fg: np.ndarray, made_up: np.ndarray) -> np.ndarray:
