@@ -36,11 +36,15 @@ def test_a_folder_opens_as_the_model_that_was_saved(folder: Path) -> None:
     twin = tiny.model(folder.name, folder / "words")
     x = frame_noise(0, [0], model.latent_shape(model.native_size))
     with torch.no_grad():
-        ours, theirs = (
+        ours, again, theirs = (
             m.denoiser(m.encode_text(["a cat"], ["global"], m.native_size))(x, torch.tensor([77]))
-            for m in (model, twin)
+            for m in (model, load_model(str(folder), device="cpu"), twin)
         )
-    assert torch.equal(ours, theirs)
+    assert torch.equal(ours, again)
+    for one, other in zip(model.unet.parameters(), twin.unet.parameters(), strict=True):
+        assert torch.equal(one, other)
+    # Weights in a mapped file begin at other addresses, and some processors' products then round otherwise.
+    assert torch.allclose(ours, theirs, atol=1e-5)
     hashes = model.weight_hashes()
     assert len(hashes) >= 3 and all(len(digest) == 64 for digest in hashes.values())
 
