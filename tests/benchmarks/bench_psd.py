@@ -27,6 +27,7 @@ from psd_tools.compression import rle_impl
 from layercli.core.layers import Layer, LayerStack, Size
 from layercli.formats import psd
 from layercli.formats._psd_plan import Document, plan
+from layercli.formats._psd_records import BLENDS
 
 AIM = 1.5
 
@@ -83,7 +84,7 @@ def save_with_psd_tools(document: Document, path: Path) -> None:
                 top=pixels.top,
                 left=pixels.left,
                 opacity=pixels.opacity,
-                blend_mode=psd._BLENDS[pixels.blend],
+                blend_mode=BLENDS[pixels.blend],
             )
     image.save(path)
 
