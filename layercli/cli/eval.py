@@ -1,4 +1,4 @@
-"""Score folders of layered pictures: metrics with their settings, intervals, skips, and fair comparisons."""
+"""Score a folder of layered pictures, alone or against a reference: layercli eval DIR."""
 
 from __future__ import annotations
 
