@@ -8,7 +8,7 @@ from layercli.core.errors import LayercliError
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 has instructions of its own; emulated on a CPU it is 15 times slower than float32."""
+    """Whether bfloat16 has instructions of its own; emulated on a CPU it is ten times slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
