@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Container
 
 import numpy as np
 
@@ -111,7 +111,7 @@ def _layer(name: str, levels: np.ndarray, used: np.ndarray, blend: str, group: t
     return Layer(name=name, rgba=rgba, blend=blend, group=group)
 
 
-def free_name(name: str, taken: Sequence[str]) -> str:
+def free_name(name: str, taken: Container[str]) -> str:
     """The name itself, or the first of "name 2", "name 3", … that no layer has."""
     number = 1
     candidate = name

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layercli.core.effects import effect_layers
+from layercli.core.effects import effect_layers, free_name
 from layercli.core.geometry import Offset, Size
 from layercli.core.layers import Layer, LayerStack
 from layercli.decompose._exact import in_levels, laid_over, over_exactly
@@ -68,12 +68,3 @@ def _opaque(rgb: np.ndarray) -> Layer:
 
 def _corner(window: Window) -> Offset:
     return Offset(int(window[1].start), int(window[0].start))
-
-
-def free_name(name: str, taken: set[str]) -> str:
-    """A name that no layer has yet."""
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name} {number}"
-    return free

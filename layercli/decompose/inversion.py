@@ -18,11 +18,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from layercli.core.decompose_request import DecomposeRequest
+from layercli.core.effects import free_name
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.layers import LayerStack
 from layercli.decompose._exact import behind, in_levels
-from layercli.decompose._stack import Piece, free_name, solved
+from layercli.decompose._stack import Piece, solved
 from layercli.diffusion.sample import State, run, sample
 from layercli.models.catalog import load_model
 from layercli.models.family import Kind, Model

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from layercli.core.decompose_request import DecomposeRequest
+from layercli.core.effects import free_name
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.layers import LayerStack
@@ -27,7 +28,7 @@ from layercli.decompose._objects import (
     without,
 )
 from layercli.decompose._order import front_first
-from layercli.decompose._stack import Piece, free_name, solved
+from layercli.decompose._stack import Piece, solved
 from layercli.vision.fill import Filling, fill
 from layercli.vision.foreground import foreground_and_background
 from layercli.vision.grids import Window, disc, resized, scaled, window_around

@@ -21,11 +21,11 @@ from layercli.edit._drawn import Drawing
 from layercli.edit._effects import effect_name, is_effect, is_object, own_effects
 from layercli.generate import _irh
 from layercli.generate._alpha import alpha_from_hint, levelled, without_specks
+from layercli.generate._harmonize import shades_of
 from layercli.generate._joint import Sampled, Sampling, Scene, held, sample_frames
 from layercli.generate._layers import Plan, alphas_of, pixels, tensor, used_part, whole_made, with_light
-from layercli.generate._light import changed, light_on, shades
 from layercli.generate._masks import in_frame, mask_rectangle
-from layercli.generate._placement import Cutting, frame_rectangle, into_box, resized, stands
+from layercli.generate._placement import Cutting, frame_rectangle, into_box, resized
 from layercli.generate.layerfusion import Options as Fusion
 from layercli.models.family import Kind, Model
 
@@ -233,15 +233,8 @@ def _light_for(
         )
         after = used_part(model.decode(harmonized, kinds)[:, :3], plan)
         before = used_part(model.decode(clean, kinds)[:, :3], plan)
-        stops = changed(after, before)
-        alphas = [alpha.to(after) for alpha in alphas_of(stack, names)]
-        covered = 1 - torch.stack([1 - alpha for alpha in alphas]).prod(dim=0)
-        standing = [
-            alpha
-            for name, alpha in zip(names, alphas, strict=True)
-            if stands(words_for(stack.layer(name)), alpha)
-        ]
-        return shades(light_on(covered, stops[0], stops[1], standing, fusion.light))
+        told = [words_for(stack.layer(name)) for name in names]
+        return shades_of(alphas_of(stack, names), told, after, before, fusion.light)
 
 
 def _over(picture: np.ndarray, thing: np.ndarray) -> np.ndarray:

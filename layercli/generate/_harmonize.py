@@ -155,14 +155,23 @@ def _lit(
     canvas = (stack.canvas.height, stack.canvas.width)
     if options.transfer == "all":
         return with_effects(stack, pixels(at_size(after[0], canvas)))
-    alphas = [alpha.to(after) for alpha in alphas_of(stack, request.layer_names)]
-    covered = 1 - torch.stack([1 - alpha for alpha in alphas]).prod(dim=0)
-    standing = [
-        alpha for prompt, alpha in zip(request.foregrounds, alphas, strict=True) if stands(prompt, alpha)
-    ]
+    alphas = alphas_of(stack, request.layer_names)
+    return with_light(stack, *shades_of(alphas, request.foregrounds, after, before, options.light))
+
+
+def shades_of(
+    alphas: Sequence[Tensor], words: Sequence[str], after: Tensor, before: Tensor, light: Transfer
+) -> tuple[Tensor, Tensor]:
+    """What to multiply and to screen the canvas with for things of these alphas (H, W) and words.
+
+    after, before: (1 or 2, 3, h, w), as in `_lit`.
+    """
+    seen = [alpha.to(after) for alpha in alphas]
+    covered = 1 - torch.stack([1 - alpha for alpha in seen]).prod(dim=0)
+    standing = [alpha for prompt, alpha in zip(words, seen, strict=True) if stands(prompt, alpha)]
     stops = changed(after, before)
     without = stops[1] if len(stops) > 1 else None
-    return with_light(stack, *shades(light_on(covered, stops[0], without, standing, options.light)))
+    return shades(light_on(covered, stops[0], without, standing, light))
 
 
 def _fused(
