@@ -88,8 +88,9 @@ def test_none_draws_every_frame_by_itself(small: Model) -> None:
     alone = generate(asked(small, harmonize="none"), small, Options())
     single = generate(asked(small, harmonize="none", foregrounds=("a dog",)), small, Options())
     met = generate(asked(small, harmonize="over"), small, Options())
-    assert np.array_equal(alone.layer("background").rgba, single.layer("background").rgba)
-    assert not np.array_equal(alone.layer("background").rgba, met.layer("background").rgba)
+    # The frames in a batch change the last bits of a product on some processors, and nothing that is seen.
+    assert np.abs(alone.layer("background").rgba - single.layer("background").rgba).max() < 1e-4
+    assert np.abs(alone.layer("background").rgba - met.layer("background").rgba).max() > 1e-3
 
 
 def drawn(path: Path, size: Size) -> str:
