@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from layercli.core.errors import LayercliError
 from layercli.core.pixels import round_levels
+from layercli.core.threads import each
 
 #: The blend modes that every reader of layered files renders alike.
 BLENDS: tuple[str, ...] = ("normal", "multiply", "screen", "overlay")
@@ -18,11 +17,8 @@ BLENDS: tuple[str, ...] = ("normal", "multiply", "screen", "overlay")
 #: Below this alpha a colour cannot be seen in an 8-bit file.
 ALPHA_FLOOR = 1.0 / 255.0
 
-#: Rows and columns of a tile: its working planes stay inside a processor's cache.
-_TILE = (64, 512)
-
-#: From this many pixels on, tiles are shared among threads.
-_THREAD_PIXELS = 1 << 20
+#: Rows and columns of a tile: its working planes stay in a processor's caches.
+_TILE = (128, 1024)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,20 +141,8 @@ def merge(
         for left in range(0, width, columns):
             _merge_tile(result[:, top : top + rows, left : left + columns], sources, left, top, ground)
 
-    each_tile(band, range(0, height, rows), width * height)
+    each(band, range(0, height, rows), width * height)
     return result
-
-
-def each_tile(work: Callable[[int], None], starts: Iterable[int], pixels: int) -> None:
-    """Run work for each start, in threads where there are pixels enough: numpy computes without the GIL."""
-    workers = min(4, os.cpu_count() or 1)
-    if workers == 1 or pixels < _THREAD_PIXELS:
-        for start in starts:
-            work(start)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(work, starts):  # walking the results raises what a thread raised
-            pass
 
 
 def _merge_tile(

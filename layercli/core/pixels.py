@@ -55,21 +55,23 @@ def dequantize(values: np.ndarray) -> np.ndarray:
     return np.divide(values, _LEVELS, dtype=np.float32)
 
 
-def quantize_planes(rgba: np.ndarray) -> np.ndarray:
+def quantize_planes(picture: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """Quantise a layer's picture into separate channels: (H, W, C) float32 -> (C, H, W) uint8.
 
-    The values must lie in [0, 1], as a Layer's do; nothing is clipped, which makes this the fast way.
+    The values must lie in [0, 1], as a Layer's do; nothing is clipped, which makes this the fast way. `out`
+    (uint8, any strides) takes the result.
     """
-    height, width, channels = rgba.shape
-    planes = np.empty((channels, height, width), dtype=np.uint8)
-    levels = np.moveaxis(planes, 0, -1)
+    height, width, channels = picture.shape
+    if out is None:
+        out = np.empty((channels, height, width), dtype=np.uint8)
     rows = max(1, _STRIP_VALUES // (width * channels))
-    strip = np.empty((min(rows, height), width, channels), dtype=np.float32)
+    strip = np.empty((min(rows, height), width), dtype=np.float32)
     for top in range(0, height, rows):
         part = strip[: min(rows, height - top)]
-        np.multiply(rgba[top : top + rows], _LEVELS, out=part)
-        round_levels(part, levels[top : top + rows])
-    return planes
+        for plane, channel in zip(out, np.moveaxis(picture, -1, 0), strict=True):
+            np.multiply(channel[top : top + rows], _LEVELS, out=part)
+            round_levels(part, plane[top : top + rows])
+    return out
 
 
 @cache

@@ -49,14 +49,14 @@ def trim(layer: Layer, bleed_pixels: int = 4) -> Trimmed:
     the colour is that of the nearest visible pixels up to `bleed_pixels` away, and black beyond: nothing of
     the picture is left hidden. A layer without any visible pixel becomes one transparent pixel.
     """
-    planes = quantize_planes(layer.rgba)
-    box = visible_box(planes[3], bleed_pixels)
-    # A frame of one pixel for the bleeding; the copy also lets go of the whole picture.
-    seen = planes[(slice(None), *box)]
-    framed = np.zeros((4, seen.shape[1] + 2, seen.shape[2] + 2), dtype=np.uint8)
-    framed[:, 1:-1, 1:-1] = seen
-    bleed(framed, bleed_pixels)
+    (alpha,) = quantize_planes(layer.rgba[..., 3:])
+    box = visible_box(alpha, bleed_pixels)
+    seen = layer.rgba[box]
+    framed = np.zeros((4, seen.shape[0] + 2, seen.shape[1] + 2), dtype=np.uint8)  # a frame for the bleeding
     planes = framed[:, 1:-1, 1:-1]
+    planes[3] = alpha[box]
+    quantize_planes(seen[..., :3], out=planes[:3])
+    bleed(framed, bleed_pixels)
     return Trimmed(
         planes=planes,
         mask=None if layer.mask is None else quantize(layer.mask[box]),
@@ -108,10 +108,10 @@ def bleed(framed: np.ndarray, pixels: int) -> None:
         for start in range(0, ring.size, _RING):
             part = ring[start : start + _RING]
             neighbours = part + around
-            weights = filled[neighbours].view(np.uint8)
+            weights = filled.take(neighbours).view(np.uint8)
             count = weights.sum(axis=0, dtype=np.uint16)
             for plane in flat:
-                total = (plane[neighbours] * weights).sum(axis=0, dtype=np.uint16)
+                total = (plane.take(neighbours) * weights).sum(axis=0, dtype=np.uint16)
                 plane[part] = (total + count // 2) // count
         filled[ring] = True
         free[ring] = False

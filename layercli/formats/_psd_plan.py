@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from layercli.core import composite
 from layercli.core.errors import LayercliError
 from layercli.core.layers import LayerStack
 from layercli.core.pixels import in_srgb, srgb_profile
+from layercli.core.threads import each
 from layercli.core.trim import Trimmed, trim
 from layercli.formats._files import ascii_name, clean_name, unique_names, unique_path
 from layercli.formats._xmp import packet
@@ -82,8 +82,8 @@ class Document:
 
 def plan(stack: LayerStack, options: Options) -> Document:
     """Quantise, trim, name, number and flatten a stack; raises LayercliError for a side over 300,000."""
-    with ThreadPoolExecutor(2) as pool:
-        trimmed = tuple(pool.map(lambda layer: trim(layer, options.bleed), stack.layers))
+    area = stack.canvas.width * stack.canvas.height
+    trimmed = tuple(each(lambda layer: trim(layer, options.bleed), stack.layers, area))
     for layer, pixels in zip(stack.layers, trimmed, strict=True):
         if max(pixels.planes.shape) > LARGEST_PSB_SIDE:
             raise LayercliError(f'Layer "{layer.name}" is too large for a PSB.', "Make it smaller first.")
@@ -175,7 +175,7 @@ def thumbnail(merged: np.ndarray, profile: bytes | None = None) -> bytes:
     bands = [Image.fromarray(np.ascontiguousarray(plane[::step, ::step])) for plane in merged]
     scale = min(1.0, _THUMBNAIL_SIDE / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = Image.merge("RGB", bands).resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
+    small = Image.merge("RGB", bands).resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
     if profile is not None:
         small.info["icc_profile"] = profile
         small = in_srgb(small)

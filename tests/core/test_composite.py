@@ -115,13 +115,13 @@ def test_unpremultiply_undoes_premultiply(rgba):
 @pytest.mark.parametrize("threads", [False, True])
 def test_merge_is_one_composite_after_the_other(seed, threads, monkeypatch):
     """Over several tiles, with sources that hide others, stick out, are masked, or are not seen at all."""
-    monkeypatch.setattr(comp, "_THREAD_PIXELS", 1 if threads else 1 << 40)
+    monkeypatch.setattr("layercli.core.threads._WORTH", 1 if threads else 1 << 40)
     rng = np.random.default_rng(seed)
-    width, height = 700, 150
+    width, height = 1300, 300
     sources, wanted = [], np.zeros((height, width, 4), dtype=np.float32)
     for index in range(7):
-        w, h = int(rng.integers(1, 900)), int(rng.integers(1, 200))
-        left, top = int(rng.integers(-200, 600)), int(rng.integers(-60, 140))
+        w, h = int(rng.integers(1, 1700)), int(rng.integers(1, 400))
+        left, top = int(rng.integers(-400, 1200)), int(rng.integers(-120, 280))
         planes = rng.integers(0, 256, (4, h, w), dtype=np.uint8)
         if index % 2 == 0:
             planes[3] = 255
