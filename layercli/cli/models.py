@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from layercli.cli._base import new_app
 from layercli.cli.output import Output
+from layercli.cli.sentences import BUG
+from layercli.core.errors import LayercliError
 from layercli.models.catalog import MODELS, folder_of
 from layercli.vision.nets import NETS, weights_of
 
@@ -23,6 +27,48 @@ def models(ctx: typer.Context) -> None:
 def list_(ctx: typer.Context) -> None:
     """List the models, their licences, and which of them are at hand."""
     show_table(ctx.obj)
+
+
+@app.command()
+def verify(
+    ctx: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", show_default=False)] = None,
+    meta: Annotated[bool, typer.Option("--meta", help="Count parameters, without any weights.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Verify everything there is.")] = False,
+) -> None:
+    """Count the parameters of architectures, without their weights, against what was published.
+
+    Example: layercli models verify --meta sdxl
+    """
+    if not meta:
+        raise LayercliError("Only architectures can be verified.", "Try: layercli models verify --meta --all")
+    if bool(names) == every:
+        raise LayercliError("Say which to verify, or --all.", "Try: layercli models verify --meta --all")
+    count_architectures(ctx.obj, names or [])
+
+
+def count_architectures(talk: Output, names: list[str]) -> None:
+    """One row per architecture; a count that is not as published is our mistake, and so is the exit code."""
+    from layercli.models.structures import chosen, count
+
+    rows = chosen(names)
+    counts = []
+    with talk.progress("counting") as on_step:
+        for number, row in enumerate(rows, 1):
+            counts.append(count(row))
+            on_step(number, len(rows))
+    data = [
+        {"name": one.name, "counted": one.counted, "expected": one.expected, "agrees": one.agrees}
+        for one in counts
+    ]
+    cells = [
+        [one.name, f"{one.counted:,}", f"{one.expected:,}", "yes" if one.agrees else "NO"] for one in counts
+    ]
+    talk.table({"architectures": data}, ("architecture", "counted", "expected", "agrees"), cells)
+    wrong = [one.name for one in counts if not one.agrees]
+    if wrong:
+        talk.warn(f"Not as published: {', '.join(wrong)}. Please report it.")
+        raise typer.Exit(BUG)
 
 
 def show_table(talk: Output) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from layercli.core import registry
+from layercli.models import structures
 from layercli.models.catalog import MODELS
 from layercli.vision.nets import NETS
 
@@ -65,3 +67,27 @@ def test_doctor_answers_in_json_and_fast_leaves_the_slow_looks_out(run):
         "loading torch",
     }
     assert set(fast[0]) == {"what", "found", "advice"}
+
+
+def test_architectures_are_counted_without_weights(run):
+    result = run("models", "verify", "--meta", "sd15")
+    assert result.exit_code == 0, result.stderr
+    assert "859,520,964" in result.stdout
+    told = json.loads(run("models", "verify", "--meta", "embedded", "--json").stdout)["architectures"]
+    assert [row["name"] for row in told] == ["embedded.unet", "embedded.autoencoder", "embedded.text"]
+    assert all(row["agrees"] and row["counted"] == row["expected"] for row in told)
+
+
+def test_a_count_that_disagrees_is_our_mistake(run, monkeypatch):
+    row = structures.STRUCTURES["embedded.text"]
+    wrong = dataclasses.replace(row, parameters=row.parameters + 1)
+    monkeypatch.setattr(structures, "STRUCTURES", {**structures.STRUCTURES, "embedded.text": wrong})
+    result = run("models", "verify", "--meta", "embedded.text")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[-1].split() == ["embedded.text", "6,833,887", "6,833,888", "NO"]
+    assert "embedded.text" in result.stderr
+
+
+def test_verify_asks_what_to_verify(refused):
+    assert "--all" in refused("models", "verify", "--meta")
+    assert "--all" in refused("models", "verify", "--meta", "--all", "sdxl")

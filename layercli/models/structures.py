@@ -1,0 +1,148 @@
+"""A table of networks that can be built without their weights, to be counted against what was published.
+
+A count that agrees shows that code and file are of the same architecture, with no download. Listing the table
+imports no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from layercli.core.errors import LayercliError
+from layercli.core.registry import suggest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Structure:
+    """One row of the table.
+
+    parameters: the expected count; build: "module:function" under layercli.models, imported only when asked,
+    which gives a network, or a mapping from tensor names to shapes (or tensors), under torch's meta device;
+    source: where the expected count is from.
+    """
+
+    parameters: int
+    build: str
+    help: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Count:
+    """What building one row gave: parameters counted, beside those expected."""
+
+    name: str
+    counted: int
+    expected: int
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the architecture has as many parameters as were published."""
+        return self.counted == self.expected
+
+
+_SHIPPED = "the weights in this package"
+_CONFIG = "half the bytes of the published float16 file"
+
+STRUCTURES: Mapping[str, Structure] = {
+    "embedded.unet": Structure(
+        parameters=13_832_012,
+        build="embedded_shapes:unet",
+        help="The embedded model's UNet.",
+        source=_SHIPPED,
+    ),
+    "embedded.autoencoder": Structure(
+        parameters=2_496_492,
+        build="embedded_shapes:autoencoder",
+        help="The embedded model's autoencoder of pictures with alpha.",
+        source=_SHIPPED,
+    ),
+    "embedded.text": Structure(
+        parameters=6_833_887,
+        build="embedded_shapes:text",
+        help="The embedded model's word pieces: a vector of codes and a scale each.",
+        source=_SHIPPED,
+    ),
+    "sd15.unet": Structure(
+        parameters=859_520_964,
+        build="published:sd15_unet",
+        help="The UNet of Stable Diffusion 1.5.",
+        source=_CONFIG,
+    ),
+    "sd15.vae": Structure(
+        parameters=83_653_863,
+        build="published:sd15_vae",
+        help="The autoencoder of Stable Diffusion 1.5.",
+        source=_CONFIG,
+    ),
+    "sd15.text_encoder": Structure(
+        parameters=123_060_480,
+        build="published:clip_l",
+        help="CLIP ViT-L/14, the text encoder of Stable Diffusion 1.5.",
+        source=_CONFIG,
+    ),
+    "sdxl.unet": Structure(
+        parameters=2_567_463_684,
+        build="published:sdxl_unet",
+        help="The UNet of Stable Diffusion XL 1.0.",
+        source=_CONFIG,
+    ),
+    "sdxl.vae": Structure(
+        parameters=83_653_863,
+        build="published:sdxl_vae",
+        help="The autoencoder of Stable Diffusion XL 1.0, also of sdxl-vae-fp16-fix.",
+        source=_CONFIG,
+    ),
+    "sdxl.text_encoder": Structure(
+        parameters=123_060_480,
+        build="published:clip_l",
+        help="CLIP ViT-L/14, the first text encoder of Stable Diffusion XL 1.0.",
+        source=_CONFIG,
+    ),
+    "sdxl.text_encoder_2": Structure(
+        parameters=694_659_840,
+        build="published:clip_bigg",
+        help="OpenCLIP ViT-bigG/14 with its projection, the second text encoder of Stable Diffusion XL 1.0.",
+        source=_CONFIG,
+    ),
+}
+
+
+def chosen(names: Iterable[str]) -> tuple[str, ...]:
+    """The rows that names mean: a row, or all rows of a model ("sdxl"); none given means every row.
+
+    Raises LayercliError for a name that means none.
+    """
+    found: list[str] = []
+    for name in names:
+        rows = [row for row in STRUCTURES if row == name or row.startswith(f"{name}.")]
+        if not rows:
+            heads = {row.partition(".")[0] for row in STRUCTURES}
+            raise LayercliError(
+                f'No architecture is called "{name}".', suggest(name, (*sorted(heads), *STRUCTURES))
+            )
+        found += [row for row in rows if row not in found]
+    return tuple(found or STRUCTURES)
+
+
+def count(name: str) -> Count:
+    """Build one row on torch's meta device, which holds shapes and no numbers, and count its parameters."""
+    import torch
+
+    row = STRUCTURES[name]
+    module, _, function = row.build.partition(":")
+    build = getattr(importlib.import_module(f"layercli.models.{module}"), function)
+    with torch.device("meta"):
+        built = build()
+    return Count(name=name, counted=parameters_in(built), expected=row.parameters)
+
+
+def parameters_in(built: Any) -> int:
+    """Parameters of a network, shared ones once, or of a mapping from names to shapes or tensors."""
+    if isinstance(built, Mapping):
+        return sum(math.prod(getattr(value, "shape", value)) for value in built.values())
+    return sum(parameter.numel() for parameter in built.parameters())
