@@ -89,15 +89,15 @@ def _plugins() -> list[Finding]:
 
 
 def _models() -> list[Finding]:
-    from layercli.models.catalog import MODELS, folder_of
+    from layercli.models.catalog import MODELS, fetch_command, folder_of
 
     return [
         Finding(
             f"model {name}",
             "at hand" if folder_of(name) else "not here",
-            "" if folder_of(name) else entry.fetch,
+            "" if folder_of(name) else fetch_command(name),
         )
-        for name, entry in MODELS.items()
+        for name in MODELS
     ]
 
 

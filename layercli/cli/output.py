@@ -74,18 +74,25 @@ class Output:
             typer.echo(line.rstrip())
 
     @contextmanager
-    def progress(self, label: str) -> Iterator[OnStep]:
+    def progress(self, label: str, *, of_bytes: bool = False) -> Iterator[OnStep]:
         """Draw a progress bar on stderr while the body runs; the body calls on_step(done, total)."""
         if self.quiet or self.json or not sys.stderr.isatty():
             yield lambda done, total: None
             return
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            DownloadColumn() if of_bytes else MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

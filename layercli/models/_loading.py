@@ -79,7 +79,7 @@ def pretrained(cls: Any, folder: Path, hint: str, **settings: Any) -> Any:
     whole = list(folder.glob("*.safetensors"))
     if whole and all(".fp16" in path.name for path in whole):
         settings["variant"] = "fp16"
-    with reading(folder, hint), _quiet():
+    with reading(folder, hint), quiet():
         network, report = cls.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **settings
         )
@@ -90,7 +90,7 @@ def pretrained(cls: Any, folder: Path, hint: str, **settings: Any) -> Any:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bars and no notes of transformers and diffusers; errors reach the caller anyway."""
     from diffusers.utils import logging as of_diffusers
     from transformers.utils import logging as of_transformers

@@ -144,5 +144,9 @@ def count(name: str) -> Count:
 def parameters_in(built: Any) -> int:
     """Parameters of a network, shared ones once, or of a mapping from names to shapes or tensors."""
     if isinstance(built, Mapping):
-        return sum(math.prod(getattr(value, "shape", value)) for value in built.values())
+        return sum(math.prod(_shape(value)) for value in built.values())
     return sum(parameter.numel() for parameter in built.parameters())
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    return tuple(value.shape if hasattr(value, "shape") else value)

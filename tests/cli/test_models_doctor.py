@@ -9,8 +9,9 @@ import pytest
 
 from layercli.core import registry
 from layercli.models import structures
-from layercli.models.catalog import MODELS
+from layercli.models.catalog import MODELS, PARTS
 from layercli.vision.nets import NETS
+from tests import tiny
 
 
 def test_models_are_listed_with_licence_and_how_to_fetch_them(run):
@@ -19,7 +20,47 @@ def test_models_are_listed_with_licence_and_how_to_fetch_them(run):
     for name, entry in MODELS.items():
         [row] = [line for line in result.stdout.splitlines() if line.startswith(f" {name} ")]
         assert entry.licence in row
-    assert "To fetch sdxl: hf download stabilityai/stable-diffusion-xl-base-1.0" in result.stderr
+    assert "layercli models pull NAME" in result.stderr
+
+
+def test_parts_of_models_are_listed_with_their_sizes_and_origins(run):
+    told = {part["name"]: part for part in json.loads(run("models", "--json").stdout)["parts"]}
+    assert set(told) == set(PARTS)
+    assert told["layerdiffuse-sd15-joint"]["hub"] == "LayerDiffusion/layerdiffusion-v1"
+    assert told["sdxl-words"]["gigabytes"] == 0
+
+
+@pytest.mark.parametrize("name", ["embedded", "sd15", "sdxl"])
+def test_a_model_has_the_parameters_of_its_architectures(run, name):
+    told = json.loads(run("models", "info", name, "--json").stdout)
+    rows = [row for key, row in structures.STRUCTURES.items() if key.startswith(f"{name}.")]
+    assert told["parameters"] == sum(row.parameters for row in rows)
+    assert told["memory_gib"]["float32"] == round(told["parameters"] * 4 / 2**30, 2)
+
+
+def test_info_tells_all_about_a_row_a_net_a_folder_and_a_file(run, refused, here):
+    result = run("models", "info", "sdxl")
+    for word in ("CreativeML OpenRAIL++-M", "float16 6.46 GiB", "tokenizer_2/*", "layercli models pull sdxl"):
+        assert word in result.stdout
+    assert "sha256:309c" in run("models", "info", "u2netp").stdout
+    told = json.loads(run("models", "info", "embedded", "--json").stdout)
+    assert told["disk_bytes"] > 30e6 and told["hub"] is None
+    folder = tiny.save("sd15", here / "mine")
+    told = json.loads(run("models", "info", "mine", "--json").stdout)
+    assert told["family"] == "sd15" and "unet/diffusion_pytorch_model.safetensors" in told["files"]
+    assert run("models", "verify", "mine").exit_code == 0
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "another size" in run("models", "verify", "mine").stderr
+    assert run("models", "verify", str(weights)).exit_code == 2
+    assert "sdxl" in refused("models", "info", "sdxxl")
+
+
+def test_verify_all_looks_at_what_is_at_hand(run, here, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(here / "none"))
+    told = json.loads(run("models", "verify", "--all", "--json").stdout)["models"]
+    assert [one["name"] for one in told] == ["embedded"]
+    assert len(told[0]["files"]) > 8
 
 
 def test_nets_are_listed_with_licence_and_where_they_come_from(run):
@@ -40,7 +81,7 @@ def test_models_answer_in_json(run, words):
     told = {model["name"]: model for model in json.loads(result.stdout)["models"]}
     assert set(told) == set(MODELS)
     assert told["sdxl"]["native_size"] == 1024
-    assert told["sdxl"]["fetch"].startswith("hf download ")
+    assert told["sdxl"]["fetch"] == "layercli models pull sdxl"
     assert result.stderr == ""
 
 

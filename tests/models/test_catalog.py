@@ -138,7 +138,7 @@ def test_a_hub_model_that_is_not_here_says_what_to_type(
     assert folder_of("sd15") is None
     with pytest.raises(LayercliError, match="OpenRAIL") as caught:
         load_model("sd15")
-    assert "hf download stable-diffusion-v1-5/stable-diffusion-v1-5" in caught.value.hint
+    assert "layercli models pull sd15" in caught.value.hint
 
 
 def test_a_hub_model_in_the_cache_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
