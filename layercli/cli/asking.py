@@ -11,8 +11,8 @@ from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.requests import Box, GenerateRequest
 
-_FIELDS = {"foregrounds": "--fg", "background": "--bg"}
-"""The flags that are not named like their field."""
+_SAID_FIRST = ("foregrounds", "background")
+"""The fields whose flags, --fg and --bg, open a command line."""
 
 
 def default_of(name: str) -> Any:
@@ -65,10 +65,10 @@ def build_request(given: Mapping[str, Any], repeated: GenerateRequest | None = N
         asked["boxes"] = {key: box(key, text) for key, text in pairs(asked["boxes"], "--box").items()}
     if repeated is not None:
         return repeated.replace(**asked)
-    for field, flag in _FIELDS.items():
-        if field not in asked:
-            noun = field.rstrip("s")
-            raise LayercliError(f"There is no {noun} to draw.", f'Try: layercli generate {flag} "…"')
+    if "background" not in asked:
+        what = "background" if "foregrounds" in asked else "picture"
+        raise LayercliError(f"There is no {what} to draw.", 'Try: layercli generate --fg "…" --bg "…"')
+    asked.setdefault("foregrounds", ())
     return GenerateRequest(**asked)
 
 
@@ -80,7 +80,7 @@ def command_line(request: GenerateRequest) -> str:
     words += ["--bg", request.background]
     for field in dataclasses.fields(request):
         value = getattr(request, field.name)
-        if field.name in _FIELDS or isinstance(value, Mapping) or value == field.default:
+        if field.name in _SAID_FIRST or isinstance(value, Mapping) or value == field.default:
             continue
         words += [f"--{field.name}", f"{value:g}" if isinstance(value, float) else str(value)]
     for key, sides in request.boxes.items():

@@ -182,6 +182,8 @@ def _model(
         talk.warn(note)
     talk.say(f"Loading {name}…")
     model = load_model(name, device=params["device"], dtype=params["dtype"])
+    for note in model.notes_on(list(filter(None, said))):
+        talk.say(note)
     return model, model.weight_hashes()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,10 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
     weights = model.weight_hashes() | _adapter_hashes(options, first)
     for note in notes_on_words(first):
         talk.warn(note)
+    for note in model.notes_on(texts_of(first)):
+        talk.say(note)
+    if not first.foregrounds:  # one frame, which is the same picture by any method
+        method = importlib.import_module(f"{METHODS}._alone")
     if is_long(first, len(pictures)):
         talk.say(str(estimate(model, first, len(pictures))))
     for number, picture in enumerate(pictures, 1):
@@ -145,6 +150,14 @@ def _adapter_hashes(options: Any, request: GenerateRequest) -> dict[str, str]:
     from layercli.models.adapters import adapter_folder, adapter_hashes
 
     return adapter_hashes(adapter_folder(options.adapter, request.model, request.method), request.method)
+
+
+def texts_of(request: GenerateRequest) -> list[str]:
+    """Every text that a model reads for a request, each once."""
+    texts = [*request.foregrounds, request.background, request.global_prompt]
+    style = request.style.strip()
+    styled = [f"{text.strip()}, {style}" if style else text.strip() for text in texts]
+    return list(dict.fromkeys([*styled, request.negative]))
 
 
 def notes_on_words(request: GenerateRequest) -> list[str]:

@@ -23,7 +23,7 @@ LONGEST_PROMPT = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateRequest:
-    """Foregrounds (back to front) over a background, and how to sample them.
+    """Foregrounds (back to front) over a background, and how to sample them; none is the background alone.
 
     boxes: (left, top, right, bottom) as fractions of the canvas, masks: paths of pictures of the canvas'
     size; the key of both is a foreground's prompt, a word of it, or its number from 1.
@@ -51,8 +51,8 @@ class GenerateRequest:
     dtype: str = "auto"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.foregrounds, tuple) or not self.foregrounds:
-            raise LayercliError("There is no foreground to draw.", 'Try: --fg "a cat"')
+        if not isinstance(self.foregrounds, tuple):
+            raise LayercliError(f"Foregrounds are a tuple, not {self.foregrounds!r}.")
         for prompt in self.foregrounds:
             _check_prompt(prompt, "foreground", '--fg "a cat"')
         _check_prompt(self.background, "background", '--bg "a sofa"')
@@ -92,7 +92,7 @@ class GenerateRequest:
         if self.prompt.strip():
             return self.prompt.strip()
         things = " and ".join(prompt.strip() for prompt in self.foregrounds)
-        return f"{things}, {self.background.strip()}"
+        return ", ".join(part for part in (things, self.background.strip()) if part)
 
     def foreground_index(self, key: str) -> int:
         """Find the foreground that a key means: its number from 1, its prompt, or words of it alone."""

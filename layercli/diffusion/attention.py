@@ -65,8 +65,9 @@ def content_prior(attention: Tensor, summary: Tensor) -> Tensor:
     """c = head-mean cross-attention on the tokens that stand for the content (Algorithm 2).
 
     attention: (B, H, N, L) of the conditional branch; summary: (B, L) weights, 1 on the end-of-text token
-    of a causal text encoder -> (B, N).
+    of a causal text encoder; tokens beyond its end stand for nothing -> (B, N).
     """
+    summary = F.pad(summary, (0, attention.shape[-1] - summary.shape[-1]))
     return torch.einsum("bnl,bl->bn", attention.mean(dim=1), summary.to(attention))
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import torch
@@ -88,12 +88,9 @@ class Schedule:
             "steps_offset": int(config.get("steps_offset", 0)),
         }
         start, end = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
-        if config.get("rescale_betas_zero_snr"):
-            raise LayercliError(
-                "The model's schedule is rescaled to zero terminal SNR, which is not supported.",
-                "Choose another model: layercli models list",
-            )
-        if name == "squaredcos_cap_v2":
+        if config.get("trained_betas") is not None:
+            schedule = cls.from_betas(torch.tensor(config["trained_betas"], dtype=torch.float32), **settings)
+        elif name == "squaredcos_cap_v2":
             schedule = cls.cosine(times, **settings)
         elif name == "linear":
             schedule = cls.linear(times, start, end, **settings)
@@ -104,13 +101,27 @@ class Schedule:
                 f'The model\'s noise schedule "{name}" is not known.',
                 "Known: squaredcos_cap_v2, linear, scaled_linear.",
             )
+        if config.get("rescale_betas_zero_snr"):
+            schedule = schedule.rescaled_to_zero_snr()
         if config.get("set_alpha_to_one", True):
             return schedule
-        return cls(
-            alphas_cumprod=schedule.alphas_cumprod,
-            final_alpha=float(schedule.alphas_cumprod[0]),
-            **settings,
-        )
+        return replace(schedule, final_alpha=float(schedule.alphas_cumprod[0]))
+
+    def rescaled_to_zero_snr(self) -> Self:
+        """The schedule stretched so that nothing is left of a picture at T-1 (Lin et al. 2023, Algorithm 1).
+
+        Raises LayercliError for a network that predicts ε, from which no x_0 follows where ᾱ = 0.
+        """
+        if self.prediction == "epsilon":
+            raise LayercliError(
+                "The model's schedule ends in pure noise, where a network that predicts noise cannot start.",
+                'Set "prediction_type" in its scheduler_config.json to "v_prediction" if it was trained so.',
+            )
+        roots = self.alphas_cumprod.sqrt()
+        first, last = roots[0].clone(), roots[-1].clone()
+        bar = ((roots - last) * (first / (first - last))) ** 2
+        alphas = torch.cat([bar[:1], bar[1:] / bar[:-1]])
+        return replace(self, alphas_cumprod=torch.cumprod(1 - (1 - alphas), dim=0))
 
     @property
     def times(self) -> int:

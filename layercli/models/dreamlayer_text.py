@@ -31,15 +31,6 @@ class LayeredText:
     spans: Tensor
     own: Tensor
 
-    def cat(self, other: LayeredText) -> LayeredText:
-        """Two batches with the same frames as one."""
-        return LayeredText(
-            frames=dataclasses.replace(self.frames, pictures=self.frames.pictures + other.frames.pictures),
-            conditioning=self.conditioning.cat(other.conditioning),
-            spans=torch.cat([self.spans, other.spans]),
-            own=torch.cat([self.own, other.own]),
-        )
-
 
 def layered_text(
     model: Model, adapter: DreamLayer, prompts: Sequence[LayerPrompts], size: Size
@@ -64,17 +55,23 @@ def layered_text(
     marked = tokens[:, :-1] + embedding[None, :, None] * content[:, :-1, :, None]
     tokens = torch.cat([marked, tokens[:, -1:]], dim=1)
     spans = tokens.new_zeros(len(prompts), frames.foregrounds, tokens.shape[2])
+    mask = None if encoded.mask is None else frames.apart(encoded.mask).clone()
     wholes = []
     for row in range(len(prompts)):
         index, marks = _rewritten(ids[row].tolist(), content[row].tolist())
-        wholes.append(tokens[row].flatten(0, 1)[torch.tensor(index, device=tokens.device)])
+        taken = torch.tensor(index, device=tokens.device)
+        wholes.append(tokens[row].flatten(0, 1)[taken])
+        if mask is not None:  # a word is read wherever it is written
+            mask[row, -1] = mask[row].flatten()[taken]
         for place, layer in enumerate(marks):
             if layer >= 1:
                 spans[row, layer - 1, place] = 1.0
     tokens = torch.cat([tokens[:, :-1], torch.stack(wholes)[:, None]], dim=1)
     return LayeredText(
         frames=frames,
-        conditioning=dataclasses.replace(encoded, tokens=tokens.flatten(0, 1)),
+        conditioning=dataclasses.replace(
+            encoded, tokens=tokens.flatten(0, 1), mask=None if mask is None else mask.flatten(0, 1)
+        ),
         spans=spans,
         own=content[:, frames.front].to(tokens),
     )

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
@@ -56,8 +57,8 @@ class Conditioning:
         )
 
     def cat(self, *others: Conditioning) -> Self:
-        """Several batches of frames as one."""
-        parts: tuple[Conditioning, ...] = (self, *others)
+        """Several batches of frames as one; where texts differ in length, nothing reads what is filled up."""
+        parts = _of_one_length((self, *others))
         if any(part.added.keys() != self.added.keys() for part in parts):
             raise ValueError("conditionings of different models cannot be joined")
         return type(self)(
@@ -68,6 +69,26 @@ class Conditioning:
             added={name: torch.cat([part.added[name] for part in parts]) for name in self.added},
             class_labels=_cat([part.class_labels for part in parts]),
         )
+
+
+def _of_one_length(parts: tuple[Conditioning, ...]) -> tuple[Conditioning, ...]:
+    """The same texts, filled up with zeros to the length of the longest, and masks that leave these out."""
+    length = max(part.tokens.shape[1] for part in parts)
+    if all(part.tokens.shape[1] == length and part.mask is None for part in parts):
+        return parts
+    filled = []
+    for part in parts:
+        more = length - part.tokens.shape[1]
+        mask = torch.ones_like(part.summary) if part.mask is None else part.mask
+        filled.append(
+            replace(
+                part,
+                tokens=F.pad(part.tokens, (0, 0, 0, more)),
+                summary=F.pad(part.summary, (0, more)),
+                mask=F.pad(mask, (0, more)),
+            )
+        )
+    return tuple(filled)
 
 
 def _cat(tensors: Sequence[Tensor | None]) -> Tensor | None:
@@ -103,6 +124,8 @@ class Model(ABC):
     device: torch.device
     dtype: torch.dtype
     weight_files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What a person should know about how the model was opened."""
 
     @property
     def prediction(self) -> str:
@@ -145,6 +168,10 @@ class Model(ABC):
 
         Start, end and padding are no words; an empty prompt has none.
         """
+
+    def notes_on(self, prompts: Sequence[str]) -> tuple[str, ...]:
+        """`notes`, and what a person should know about how these prompts are read."""
+        return self.notes
 
     @abstractmethod
     def encode(self, rgba: Tensor) -> Tensor:

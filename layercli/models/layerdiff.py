@@ -126,8 +126,13 @@ class CollaborativeBlock(nn.Module):
             nn.Linear(width, settings.width), nn.GELU(), zeroed(nn.Linear(settings.width, width))
         )
 
-    def forward(self, x: Tensor, frames: Frames, text: Tensor, base: Any, rules: Rules) -> Tensor:
-        """x: (P·F, N, D); text: (P·F, L, E) the enhanced layer prompts; base: the base's cross-attention."""
+    def forward(
+        self, x: Tensor, frames: Frames, text: Tensor, base: Any, rules: Rules, read: Tensor | None = None
+    ) -> Tensor:
+        """x: (P·F, N, D); text: (P·F, L, E) the enhanced layer prompts; base: the base's cross-attention.
+
+        read: (P·F, L), 0 on tokens that are left out.
+        """
         if rules.inter:
             places = torch.arange(frames.each, device=x.device).clamp_max(len(self.order) - 1)
             marked = frames.apart(self.norm_inter(x)) + self.order[places][None, :, None]
@@ -144,7 +149,8 @@ class CollaborativeBlock(nn.Module):
                     (base.to_v, self.value, text),
                 )
             )
-            mixed = F.scaled_dot_product_attention(query, key, value)
+            seen = None if read is None else read[:, None, None] > 0
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
             x = x + self.out(mixed.transpose(1, 2).flatten(2))
         if rules.feed:
             x = x + self.feed(self.norm_feed(x))
@@ -198,12 +204,19 @@ class Injection:
         self._bases = [unet.get_submodule(f"{place}.attn2") for place in adapter.places]
         self._frames: Frames | None = None
         self._text: Tensor | None = None
+        self._read: Tensor | None = None
         self._masks: Tensor | None = None
         self._answer: Tensor | None = None
 
-    def begin(self, frames: Frames, text: Tensor, masks: Tensor | None = None) -> None:
-        """Say what the coming call holds: text (P·F, L, E), enhanced; masks: latents (P·F, C, h, w)."""
-        self._frames, self._text, self._masks, self._answer = frames, text, masks, None
+    def begin(
+        self, frames: Frames, text: Tensor, masks: Tensor | None = None, *, read: Tensor | None = None
+    ) -> None:
+        """Say what the coming call holds.
+
+        text: (P·F, L, E), enhanced; read: (P·F, L), 0 on tokens left out; masks: latents (P·F, C, h, w).
+        """
+        self._frames, self._text, self._read = frames, text, read
+        self._masks, self._answer = masks, None
 
     def mask_answer(self) -> Tensor:
         """What the last call predicts for the mask latents, (P·F, C, h, w)."""
@@ -218,7 +231,7 @@ class Injection:
             if self._frames is None or self._text is None:
                 raise RuntimeError("begin() must be called before the network")
             block, text = self.adapter.blocks[number], self._text.to(output.dtype)
-            changed: Tensor = block(output, self._frames, text, self._bases[number], self.rules)
+            changed: Tensor = block(output, self._frames, text, self._bases[number], self.rules, self._read)
             return changed
 
         return hook

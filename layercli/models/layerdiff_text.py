@@ -27,19 +27,15 @@ picture in every layer, so each layer reads its own prompt by default.
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LayerText:
-    """The text of P pictures: what the base reads, and the enhanced layer prompts (P·F, L, E)."""
+    """The text of P pictures: what the base reads, and the enhanced layer prompts (P·F, L, E).
+
+    read: (P·F, L), 0 where layers leave out what a longer prompt needs, or None where all is read.
+    """
 
     frames: Frames
     conditioning: Conditioning
     tokens: Tensor
-
-    def cat(self, other: LayerText) -> LayerText:
-        """Two batches with the same frames as one."""
-        return LayerText(
-            frames=dataclasses.replace(self.frames, pictures=self.frames.pictures + other.frames.pictures),
-            conditioning=self.conditioning.cat(other.conditioning),
-            tokens=torch.cat([self.tokens, other.tokens]),
-        )
+    read: Tensor | None = None
 
 
 def layer_text(
@@ -65,10 +61,12 @@ def layer_text(
         _counting(model, whole_texts),
         (rules or Rules()).enhance,
     )
+    read = encoded.mask
     if own_text == "whole":
         tokens = whole.tokens.repeat_interleave(frames.each, dim=0)
-        encoded = dataclasses.replace(encoded, tokens=tokens)
-    return LayerText(frames=frames, conditioning=encoded, tokens=enhanced.flatten(0, 1))
+        mask = None if whole.mask is None else whole.mask.repeat_interleave(frames.each, dim=0)
+        encoded = dataclasses.replace(encoded, tokens=tokens, mask=mask)
+    return LayerText(frames=frames, conditioning=encoded, tokens=enhanced.flatten(0, 1), read=read)
 
 
 def layer_denoiser(model: Model, injection: Injection, text: LayerText) -> Denoiser:
@@ -80,10 +78,10 @@ def layer_denoiser(model: Model, injection: Injection, text: LayerText) -> Denoi
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         if not masks:
-            injection.begin(text.frames, text.tokens)
+            injection.begin(text.frames, text.tokens, read=text.read)
             return inner(x, t)
         pictures, shapes = x.chunk(2, dim=1)
-        injection.begin(text.frames, text.tokens, shapes)
+        injection.begin(text.frames, text.tokens, shapes, read=text.read)
         answer = inner(pictures, t)
         return torch.cat([answer, injection.mask_answer().float()], dim=1)
 

@@ -12,6 +12,15 @@ from torch import Tensor, nn
 from layercli.core.geometry import Size
 from layercli.diffusion.schedule import Schedule
 from layercli.models._loading import pretrained, read_config, reading
+from layercli.models.clip_text import (
+    chunk_length,
+    chunked,
+    end_of_text,
+    note_on_length,
+    read_mask,
+    side_by_side,
+    words_in,
+)
 from layercli.models.codecs import RGBCodec, latent_shape
 from layercli.models.family import Conditioning, Kind, Model
 from layercli.models.hooks import inference
@@ -84,14 +93,28 @@ class SD15Model(Model):
 
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str], kinds: Sequence[Kind], size: Size) -> Conditioning:
-        """Encode one prompt per frame; the end-of-text token sums up the content."""
-        ids = tokenized(self.tokenizer, prompts).to(self.device)
-        tokens = self.text(ids).last_hidden_state
-        return Conditioning(tokens=tokens, summary=end_of_text(ids, self.tokenizer), kinds=tuple(kinds))
+        """Encode one prompt per frame; the end-of-text token of every chunk sums up the content."""
+        ids = self._ids(prompts)
+        tokens = self.text(ids.flatten(0, 1)).last_hidden_state
+        return Conditioning(
+            tokens=side_by_side(tokens, ids),
+            summary=end_of_text(ids, self.tokenizer),
+            kinds=tuple(kinds),
+            mask=read_mask(ids, self.tokenizer),
+        )
 
     def words(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """CLIP's token ids, and where words stand, between the start and the first end of the text."""
-        return words_between(tokenized(self.tokenizer, prompts).to(self.device), self.tokenizer)
+        """CLIP's token ids, and where words stand, between the start and the first end of a chunk."""
+        ids = self._ids(prompts)
+        return ids.flatten(1), words_in(ids, self.tokenizer).flatten(1)
+
+    def notes_on(self, prompts: Sequence[str]) -> tuple[str, ...]:
+        """What was told when the model was opened, and that long prompts are read in parts."""
+        told = note_on_length(self.tokenizer, prompts, chunk_length(self.tokenizer, self.text))
+        return (*self.notes, told) if told else self.notes
+
+    def _ids(self, prompts: Sequence[str]) -> Tensor:
+        return chunked(self.tokenizer, prompts, chunk_length(self.tokenizer, self.text)).to(self.device)
 
     def encode(self, rgba: Tensor) -> Tensor:
         """Pictures (B, 4, H, W) in [0, 1], flattened on mid-gray -> scaled latents."""
@@ -100,30 +123,6 @@ class SD15Model(Model):
     def decode(self, latents: Tensor, kinds: Sequence[Kind]) -> Tensor:
         """Scaled latents -> opaque pictures, foregrounds too: the family knows no alpha."""
         return self.codec.decode(latents)
-
-
-def tokenized(tokenizer: Any, prompts: Sequence[str]) -> Tensor:
-    """Token ids (B, 77 or what the tokenizer holds), cut and padded to that length."""
-    ids: Tensor = tokenizer(
-        list(prompts),
-        padding="max_length",
-        truncation=True,
-        max_length=tokenizer.model_max_length,
-        return_tensors="pt",
-    ).input_ids
-    return ids
-
-
-def words_between(ids: Tensor, tokenizer: Any) -> tuple[Tensor, Tensor]:
-    """ids (B, L) and where words stand in them: (B, L) bool, no start, nothing from the first end on."""
-    before_end = (ids == tokenizer.eos_token_id).cumsum(dim=1) == 0
-    return ids, before_end & (ids != tokenizer.bos_token_id)
-
-
-def end_of_text(ids: Tensor, tokenizer: Any) -> Tensor:
-    """1 at the first end-of-text token of each row, where a causal encoder has seen all: (B, L) float."""
-    is_end = (ids == tokenizer.eos_token_id).float()
-    return is_end * (is_end.cumsum(dim=1) == 1)
 
 
 def schedule_in(folder: Path) -> Schedule:

@@ -10,22 +10,23 @@ import torch
 
 from layercli.core.geometry import Size
 from layercli.diffusion.schedule import Schedule
-from layercli.models._loading import pretrained, reading
+from layercli.models._loading import pretrained, read_config, reading
+from layercli.models.catalog import cached
+from layercli.models.clip_text import chunk_length, chunked, end_of_text, read_mask, side_by_side
 from layercli.models.codecs import RGBCodec
 from layercli.models.family import Conditioning, Kind
 from layercli.models.hooks import inference
-from layercli.models.sd15 import (
-    FETCH_AGAIN,
-    SD15Model,
-    end_of_text,
-    safetensors_in,
-    schedule_in,
-    tokenized,
-)
+from layercli.models.sd15 import FETCH_AGAIN, SD15Model, safetensors_in, schedule_in
+
+FIXED_VAE = "madebyollin/sdxl-vae-fp16-fix"
+"""SDXL's autoencoder with weights that stay finite in float16 (MIT)."""
 
 
 class SDXLModel(SD15Model):
-    """SD1.x with a second text encoder; its autoencoder computes in float32, it overflows in float16."""
+    """SD1.x with a second text encoder; its autoencoder overflows in float16, and so computes in float32.
+
+    zero_empty: an empty text is zeros, as in SDXL's training, and not the encoded empty text.
+    """
 
     def __init__(
         self,
@@ -39,6 +40,8 @@ class SDXLModel(SD15Model):
         device: torch.device | None = None,
         dtype: torch.dtype = torch.float32,
         weight_files: tuple[Path, ...] = (),
+        zero_empty: bool = True,
+        notes: tuple[str, ...] = (),
     ) -> None:
         super().__init__(
             unet,
@@ -51,6 +54,7 @@ class SDXLModel(SD15Model):
             dtype=dtype,
             weight_files=weight_files,
         )
+        self.zero_empty, self.notes = zero_empty, notes
         if vae.config.force_upcast:
             self.codec = RGBCodec(inference(vae, self.device, torch.float32))
         self.second_text = inference(texts[1], self.device, dtype)
@@ -60,6 +64,7 @@ class SDXLModel(SD15Model):
     def load(cls, folder: Path, *, name: str, device: torch.device, dtype: torch.dtype) -> SDXLModel:
         """Read unet/, vae/, text_encoder/, text_encoder_2/, tokenizer/, tokenizer_2/ and scheduler/.
 
+        In float16 the autoencoder is sdxl-vae-fp16-fix where that is on this machine (see `fixed_vae`).
         Raises LayercliError that names the folder if something is missing or damaged.
         """
         from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -67,11 +72,30 @@ class SDXLModel(SD15Model):
         from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
         with reading(folder, FETCH_AGAIN):
+            index = read_config(folder / "model_index.json", FETCH_AGAIN)
             first = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
             second = CLIPTokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True)
+        vae = pretrained(AutoencoderKL, folder / "vae", FETCH_AGAIN, torch_dtype=torch.float32)
+        files = safetensors_in(folder, "unet", "vae", "text_encoder", "text_encoder_2")
+        notes: tuple[str, ...] = ()
+        if dtype == torch.float16 and vae.config.force_upcast:
+            fixed = fixed_vae(folder)
+            if fixed is None:
+                notes = (
+                    "Pictures are decoded in float32, as SDXL's autoencoder overflows in float16. Faster: "
+                    f"hf download {FIXED_VAE} config.json diffusion_pytorch_model.safetensors",
+                )
+            else:
+                vae = pretrained(AutoencoderKL, fixed, FETCH_AGAIN, torch_dtype=dtype)
+                vae.register_to_config(force_upcast=False)
+                files = (
+                    *safetensors_in(folder, "unet", "text_encoder", "text_encoder_2"),
+                    fixed / "diffusion_pytorch_model.safetensors",
+                )
+                notes = (f"Pictures are decoded in float16 by {FIXED_VAE}.",)
         return cls(
             pretrained(UNet2DConditionModel, folder / "unet", FETCH_AGAIN, torch_dtype=dtype),
-            pretrained(AutoencoderKL, folder / "vae", FETCH_AGAIN, torch_dtype=torch.float32),
+            vae,
             (
                 pretrained(CLIPTextModel, folder / "text_encoder", FETCH_AGAIN),
                 pretrained(CLIPTextModelWithProjection, folder / "text_encoder_2", FETCH_AGAIN),
@@ -81,24 +105,47 @@ class SDXLModel(SD15Model):
             name=name,
             device=device,
             dtype=dtype,
-            weight_files=safetensors_in(folder, "unet", "vae", "text_encoder", "text_encoder_2"),
+            weight_files=files,
+            zero_empty=bool(index.get("force_zeros_for_empty_prompt", True)),
+            notes=notes,
         )
 
     @torch.no_grad()
     def encode_text(self, prompts: Sequence[str], kinds: Sequence[Kind], size: Size) -> Conditioning:
         """Both encoders' penultimate layers side by side, the pooled text, the size (SDXL, section 2.2)."""
-        first_ids = tokenized(self.tokenizer, prompts).to(self.device)
-        second_ids = tokenized(self.second_tokenizer, prompts).to(self.device)
-        first = self.text(first_ids, output_hidden_states=True)
-        second = self.second_text(second_ids, output_hidden_states=True)
+        ids = self._ids(prompts)
+        second_ids = chunked(
+            self.second_tokenizer,
+            prompts,
+            chunk_length(self.second_tokenizer, self.second_text),
+            least=ids.shape[1],
+        ).to(self.device)
+        first = self.text(ids.flatten(0, 1), output_hidden_states=True).hidden_states[-2]
+        second = self.second_text(second_ids.flatten(0, 1), output_hidden_states=True)
+        tokens = torch.cat(
+            [side_by_side(first, ids), side_by_side(second.hidden_states[-2], second_ids)], dim=-1
+        )
+        pooled = second.text_embeds.unflatten(0, second_ids.shape[:2])[:, 0]  # of the first chunk
+        if self.zero_empty:
+            told = torch.tensor([bool(prompt.strip()) for prompt in prompts], device=self.device)
+            tokens, pooled = tokens * told[:, None, None], pooled * told[:, None]
         # original size, upper left corner of the crop, target size; each height first
         sides = [size.height, size.width, 0, 0, size.height, size.width]
         return Conditioning(
-            tokens=torch.cat([first.hidden_states[-2], second.hidden_states[-2]], dim=-1),
-            summary=end_of_text(first_ids, self.tokenizer),
+            tokens=tokens,
+            summary=end_of_text(ids, self.tokenizer),
             kinds=tuple(kinds),
+            mask=read_mask(ids, self.tokenizer),
             added={
-                "text_embeds": second.text_embeds,
+                "text_embeds": pooled,
                 "time_ids": torch.tensor([sides] * len(prompts), dtype=self.dtype, device=self.device),
             },
         )
+
+
+def fixed_vae(folder: Path) -> Path | None:
+    """Where sdxl-vae-fp16-fix is on this machine: beside a model's folder, or in the hub's cache; or None."""
+    beside = folder.resolve().parent / FIXED_VAE.partition("/")[2]
+    if (beside / "config.json").is_file():
+        return beside
+    return cached(FIXED_VAE, "config.json")

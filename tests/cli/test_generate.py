@@ -155,6 +155,27 @@ def test_a_name_with_slashes_is_a_layer_name_and_no_path(draw, here):
     assert all(path.parent == here / "a-cat-on-etc-passwd.layers" for path in here.rglob("*.png"))
 
 
+def test_a_background_alone_is_one_picture(draw, here):
+    result = draw("--bg", "a sofa", "--seed", "3")
+    assert result.stdout == "a-sofa.psd\n"
+    stack = read_stack(here / "a-sofa.psd")
+    assert stack.names == ("background",) and (stack.layers[0].rgba[..., 3] == 1).all()
+    assert stack.layers[0].rgba[..., :3].std() > 0.02
+    assert stack.receipt.command.startswith("layercli generate --bg 'a sofa' --seed 3")
+    draw("--from", "a-sofa.psd", "-o", "again.psd")
+    assert np.array_equal(pixels(here / "again.psd"), pixels(here / "a-sofa.psd"))
+    draw("--fg", "a cat", "--from", "a-sofa.psd", "-o", "with.psd", "--harmonize", "over")
+    assert read_stack(here / "with.psd").names == ("background", "a cat")
+
+
+def test_long_prompts_are_told(run, here):
+    tiny.save("sd15", here / "tiny")
+    long = "a small red boat on calm water at noon"
+    result = run("generate", "--bg", long, "--model", "tiny", "--steps", "1", "--size", "32x32")
+    assert result.exit_code == 0, result.stderr
+    assert 'longer prompts are read in parts: "a small red boat on calm water…" in 3 parts' in result.stderr
+
+
 def test_a_dry_run_tells_and_makes_nothing(run, here):
     result = run("generate", *CAT, "--count", "2", "--dry-run")
     assert result.exit_code == 0, result.stderr
@@ -167,7 +188,7 @@ def test_a_dry_run_tells_and_makes_nothing(run, here):
     [
         (("--fg", "", "--bg", "a sofa"), "The foreground prompt is empty."),
         (("--fg", "a cat", "--bg", "  "), "The background prompt is empty."),
-        (("--bg", "a sofa"), "There is no foreground to draw."),
+        ((), "There is no picture to draw."),
         (("--fg", "a cat"), "There is no background to draw."),
         ((*CAT, "--model", "embeded"), 'There is no model "embeded". Did you mean "embedded"?'),
         ((*CAT, "--model", "sdxl"), 'The model "sdxl" is not on this machine'),

@@ -61,10 +61,17 @@ def test_layer_names_are_unique_and_in_order(prompts: tuple[str, ...]):
     assert all(name.startswith(prompt.strip()) for name, prompt in zip(names, prompts, strict=True))
 
 
+def test_a_background_may_stand_alone() -> None:
+    request = GenerateRequest(foregrounds=(), background=" a beach ")
+    assert request.layer_names == () and request.global_prompt == "a beach"
+    assert GenerateRequest.from_json(request.to_json()) == request
+    assert request.replace(prompt="a beach at noon").global_prompt == "a beach at noon"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"foregrounds": ()}, "There is no foreground"),
+        ({"foregrounds": ["a cat"]}, "Foregrounds are a tuple"),
         ({"foregrounds": ("a cat", "  ")}, "The foreground prompt is empty"),
         ({"background": ""}, "The background prompt is empty"),
         ({"background": "x" * 2001}, "has 2001 characters"),

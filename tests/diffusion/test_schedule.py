@@ -33,6 +33,24 @@ def test_alphas_are_those_of_diffusers_bit_for_bit(name: str) -> None:
     assert torch.equal(Schedule.from_config(config(name)).alphas_cumprod, theirs.alphas_cumprod)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_zero_terminal_snr_is_that_of_diffusers_bit_for_bit(name: str) -> None:
+    settings = config(name, rescale_betas_zero_snr=True, prediction_type="v_prediction")
+    ours = Schedule.from_config(settings)
+    assert torch.equal(ours.alphas_cumprod, DDIMScheduler.from_config(settings).alphas_cumprod)
+    assert ours.alpha(999) == 0
+    x0, epsilon = torch.randn(2, 1, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    found = ours.split(epsilon, -x0, 999)  # all that is seen is noise; the network says what lies under it
+    assert torch.equal(found[0], x0) and torch.equal(found[1], epsilon)
+
+
+def test_trained_betas_are_taken_as_they_are() -> None:
+    betas = torch.linspace(0.001, 0.01, 1000).tolist()
+    ours = Schedule.from_config(config("none at all", trained_betas=betas))
+    theirs = DDIMScheduler.from_config(config("linear", trained_betas=betas))
+    assert torch.equal(ours.alphas_cumprod, theirs.alphas_cumprod)
+
+
 @pytest.mark.parametrize("spacing", SPACINGS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 20, 30, 50, 333, 1000])
 def test_times_are_those_of_diffusers(spacing: str, steps: int) -> None:

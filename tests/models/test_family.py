@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ import torch
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.diffusion.sample import frame_noise, run, sample
+from layercli.models.catalog import load_model
 from layercli.models.family import KINDS, Model, resolve_device, resolve_dtype
 from tests import tiny
 
@@ -117,6 +119,49 @@ def test_the_autoencoder_of_sdxl_stays_in_float32(tmp_path: Path) -> None:
     text = model.encode_text(["a cat"], ["global"], model.native_size)
     with torch.no_grad():
         assert model.denoiser(text)(x, torch.tensor([5])).dtype == torch.float32
+
+
+def fixed_autoencoder(folder: Path) -> Path:
+    """An autoencoder with other weights, as sdxl-vae-fp16-fix is laid out."""
+    other = tiny.vae()
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(0.5)
+    other.save_pretrained(folder)
+    return folder
+
+
+def test_in_float16_sdxl_decodes_by_the_autoencoder_that_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    folder = tiny.save("sdxl", tmp_path / "models" / "my-sdxl")
+
+    def opened(dtype: str) -> Any:
+        return load_model(str(folder), "cpu", dtype)
+
+    without = opened("float16")
+    assert without.codec.vae.dtype == torch.float32 and "vae" in " ".join(without.weight_hashes())
+    (note,) = without.notes
+    assert "float32" in note and "hf download madebyollin/sdxl-vae-fp16-fix" in note
+    beside = fixed_autoencoder(folder.parent / "sdxl-vae-fp16-fix")
+    fixed = opened("float16")
+    assert fixed.codec.vae.dtype == torch.float16 and fixed.notes_on(["a cat"]) == fixed.notes
+    assert "in float16 by madebyollin/sdxl-vae-fp16-fix" in fixed.notes[0]
+    assert "sdxl-vae-fp16-fix/diffusion_pytorch_model.safetensors" in fixed.weight_hashes()
+    assert not torch.equal(
+        fixed.codec.vae.decoder.conv_in.bias, without.codec.vae.decoder.conv_in.bias.half()
+    )
+    plain = opened("float32")
+    assert plain.notes == () and "vae/diffusion_pytorch_model.safetensors" in plain.weight_hashes()
+    repository = tmp_path / "hub" / "models--madebyollin--sdxl-vae-fp16-fix"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("abc123")
+    beside.rename(tmp_path / "aside")
+    (repository / "snapshots").mkdir()
+    (tmp_path / "aside").rename(repository / "snapshots" / "abc123")
+    cached = opened("float16")
+    assert cached.codec.vae.dtype == torch.float16 and cached.notes == fixed.notes
 
 
 def test_networks_of_different_kinds_each_get_their_frames(tmp_path: Path) -> None:
