@@ -96,17 +96,27 @@ class RGBCodec:
         self.downscale = 2 ** (len(config.block_out_channels) - 1)
 
     @torch.no_grad()
-    def encode(self, rgba: Tensor) -> Tensor:
-        """Pictures -> latents: the mean of the posterior, float32."""
+    def encode(self, rgba: Tensor, offset: Tensor | None = None) -> Tensor:
+        """Pictures -> latents: the mean of the posterior, float32.
+
+        offset: (B, C, h, w), by how many standard deviations to leave the mean.
+        """
         alpha = rgba[:, 3:]
         rgb_pm1 = (rgba[:, :3] * alpha + GRAY * (1 - alpha)) * 2 - 1
-        mean = self.vae.encode(rgb_pm1.to(self.vae.dtype)).latent_dist.mode()
-        return (mean.float() - self.shift) * self.scale
+        posterior = self.vae.encode(rgb_pm1.to(self.vae.dtype)).latent_dist
+        latents = posterior.mode().float()
+        if offset is not None:
+            latents = latents + posterior.std.float() * offset.to(latents)
+        return (latents - self.shift) * self.scale
+
+    def unscaled(self, latents: Tensor) -> Tensor:
+        """Latents as the autoencoder itself has them."""
+        return latents / self.scale + self.shift
 
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents -> opaque pictures."""
-        unscaled = latents / self.scale + self.shift
+        unscaled = self.unscaled(latents)
         rgb_pm1 = self.vae.decode(unscaled.to(self.vae.dtype), return_dict=False)[0].float()
         rgb = (rgb_pm1 / 2 + 0.5).clamp(0, 1)
         return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)
