@@ -45,7 +45,7 @@ class Settings:
         """The settings of a file, by its keys and shapes."""
         first = re.compile(r"hookers\.layers\.0\.to_q_lora\.(\d+)\.down\.weight")
         found = [match for match in map(first.fullmatch, tensors) if match]
-        widths = []
+        widths: list[int] = []
         while (name := f"kwargs_encoder.blocks_0.{4 * len(widths)}.weight") in tensors:
             widths.append(int(tensors[name].shape[0]))
         return cls(
@@ -142,7 +142,9 @@ class AttentionSharing(nn.Module):
         sizes.sort(key=lambda size: size[0].startswith("mid_block"))
         self.places = [name for name, *_ in sizes]
         self.hookers = nn.Module()
-        self.hookers.layers = nn.ModuleList(SharingUnit(*widths, settings) for _, *widths in sizes)
+        self.hookers.layers = nn.ModuleList(
+            SharingUnit(read, source, width, settings) for _, read, source, width in sizes
+        )
         self.kwargs_encoder = ConditionEncoder(settings.control) if settings.control else None
 
     @classmethod

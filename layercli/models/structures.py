@@ -109,6 +109,72 @@ STRUCTURES: Mapping[str, Structure] = {
         help="OpenCLIP ViT-bigG/14 with its projection, the second text encoder of Stable Diffusion XL 1.0.",
         source=_CONFIG,
     ),
+    "layerdiffuse.decoder": Structure(
+        parameters=104_104_804,
+        build="layerdiffuse_shapes:decoder",
+        help="LayerDiffuse's transparency decoder: alpha and true colours out of latents.",
+        source=_CONFIG,
+    ),
+    "layerdiffuse.encoder": Structure(
+        parameters=1_181_764,
+        build="layerdiffuse_shapes:encoder",
+        help="LayerDiffuse's transparency encoder: alpha as a small offset of latents.",
+        source=_CONFIG,
+    ),
+    "layerdiffuse.sd15_transparent_attn": Structure(
+        parameters=175_098_496,
+        build="layerdiffuse_shapes:sd15_foreground",
+        help="Attention sharing for SD 1.5: a foreground alone.",
+        source=_CONFIG,
+    ),
+    "layerdiffuse.sd15_joint": Structure(
+        parameters=277_138_048,
+        build="layerdiffuse_shapes:sd15_joint",
+        help="Attention sharing for SD 1.5: foreground, background and blended picture.",
+        source=_CONFIG,
+    ),
+    "layerdiffuse.sd15_fg2bg": Structure(
+        parameters=281_425_568,
+        build="layerdiffuse_shapes:sd15_given",
+        help="Attention sharing for SD 1.5: a background behind a given foreground.",
+        source=_CONFIG,
+    ),
+    "layerdiffuse.sd15_bg2fg": Structure(
+        parameters=281_425_568,
+        build="layerdiffuse_shapes:sd15_given",
+        help="Attention sharing for SD 1.5: a foreground before a given background.",
+        source=_CONFIG,
+    ),
+    "layerdiffuse.xl_transparent_attn": Structure(
+        parameters=371_589_120,
+        build="layerdiffuse_shapes:sdxl_attention",
+        help="Low-rank offsets of SDXL's attentions: foregrounds on transparency.",
+        source=_CONFIG,
+    ),
+    "layerdiffuse.diffusers_sdxl_attn": Structure(
+        parameters=955_187_200,
+        build="layerdiffuse_shapes:sdxl_attention_whole",
+        help="The same as whole offsets in diffusers' names, but for the biases of to_out.",
+        source=_CONFIG,
+    ),
+    "layerdiffuse.xl_transparent_conv": Structure(
+        parameters=1_809_780_484,
+        build="layerdiffuse_shapes:sdxl_conv",
+        help="Offsets of all of SDXL but q, k, v and embeddings: foregrounds on transparency.",
+        source=_CONFIG,
+    ),
+    "layerdiffuse.xl_fg2ble": Structure(
+        parameters=350_977_284,
+        build="layerdiffuse_shapes:sdxl_blended",
+        help="Offsets of SDXL outside its transformers: the whole picture around a given foreground.",
+        source=_CONFIG,
+    ),
+    "layerdiffuse.xl_bg2ble": Structure(
+        parameters=350_977_284,
+        build="layerdiffuse_shapes:sdxl_blended",
+        help="Offsets of SDXL outside its transformers: the whole picture on a given background.",
+        source=_CONFIG,
+    ),
 }
 
 

@@ -98,8 +98,8 @@ def padded_colour(rgba: Tensor, step: float = 1.2) -> Tensor:
     premultiplied = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], dim=1)
     levels = [premultiplied]
     while min(levels[-1].shape[2:]) > 1:
-        size = [max(1, int(side / step)) for side in levels[-1].shape[2:]]
-        levels.append(F.adaptive_avg_pool2d(levels[-1], size))
+        height, width = (max(1, int(side / step)) for side in levels[-1].shape[2:])
+        levels.append(F.adaptive_avg_pool2d(levels[-1], (height, width)))
     sums = levels[-1].sum(dim=(2, 3), keepdim=True)
     colour = sums[:, :3] / sums[:, 3:].clamp_min(1e-8)
     for level in reversed(levels):

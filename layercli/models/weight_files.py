@@ -50,21 +50,32 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path, what: st
 
     Raises LayercliError for a key that is missing or one too many, and for a tensor of another shape.
     """
-    wanted = network.state_dict()
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     check_names(tensors, wanted, path, what)
     for name, tensor in tensors.items():
-        check_shape(name, tensor, tuple(wanted[name].shape), path, what)
+        twin = name.replace(".up.", ".down.") if ".up." in name else name.replace(".down.", ".up.")
+        check_shape(name, tensor, wanted[name], path, what, twin=wanted.get(twin, ()))
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
 
 
-def check_shape(name: str, tensor: Tensor, shape: tuple[int, ...], path: Path, what: str) -> None:
-    """Raise LayercliError for a tensor that does not fit its place, and say where up and down are swapped."""
+def check_shape(
+    name: str,
+    tensor: Tensor,
+    shape: tuple[int, ...],
+    path: Path,
+    what: str,
+    *,
+    twin: tuple[int, ...] = (),
+) -> None:
+    """Raise LayercliError for a tensor that does not fit its place.
+
+    twin: the shape of the other half of a low-rank pair, by which the two are seen to be swapped.
+    """
     if tuple(tensor.shape) == shape:
         return
     shown = "x".join(map(str, tensor.shape)) or "a number"
     wanted = "x".join(map(str, shape))
-    turned = tuple(tensor.shape) == shape[::-1] and any(word in name for word in ("up", "down", "::lora::"))
-    swapped = "; up and down are swapped" if turned else ""
+    swapped = "; up and down are swapped" if tuple(tensor.shape) == twin else ""
     raise LayercliError(
         f"{path} is no {what} for this model: {name} is {shown}, not {wanted}{swapped}.", FETCH_AGAIN
     )
