@@ -199,6 +199,48 @@ def model(family: str, folder: Path, **settings: Any) -> Model:
     return {"sd15": sd15, "sdxl": sdxl}[family](folder, **settings)
 
 
+def layerdiffuse(folder: Path, family: str) -> Path:
+    """LayerDiffuse's files under their published names and keys, for the tiny model of a family."""
+    from safetensors.torch import save_file
+
+    from layercli.models.attention_sharing import AttentionSharing, Settings
+    from layercli.models.layerdiffuse_shapes import low_rank_offsets
+    from layercli.models.transparent_networks import Shape, TransparencyDecoder, TransparencyEncoder
+
+    def write(name: str, tensors: dict[str, torch.Tensor]) -> None:
+        halved = {key: value.detach().half().contiguous() for key, value in tensors.items()}
+        save_file(halved, folder / f"{name}.safetensors")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(1)
+    decoder = TransparencyDecoder(Shape(widths=(8, 8, 16), attentive=2, latent=1))
+    encoder = TransparencyEncoder((4, 8))
+    with torch.no_grad():
+        decoder.latent_conv_in.weight.normal_(std=0.5)
+        decoder.conv_out.bias.copy_(torch.tensor([0.6, 0.5, 0.5, 0.5]))
+        encoder.blocks[-1].weight.normal_(std=0.1)
+    prefix = "layer_sd15_" if family == "sd15" else ""
+    write(f"{prefix}vae_transparent_decoder", decoder.state_dict())
+    write(f"{prefix}vae_transparent_encoder", encoder.state_dict())
+    if family == "sdxl":
+        shapes = low_rank_offsets(sdxl_unet(), rank=3)
+        write(
+            "layer_xl_transparent_attn",
+            {name: 0.2 * torch.randn(shape) for name, shape in shapes.items()},
+        )
+        return folder
+    given = Settings(frames=2, rank=4, control=(4, 8))
+    for name, settings in (
+        ("joint", Settings(frames=3, rank=4)),
+        ("transparent_attn", Settings(rank=4)),
+        ("fg2bg", given),
+        ("bg2fg", given),
+    ):
+        sharing = AttentionSharing(sd15_unet(), settings)
+        write(f"layer_sd15_{name}", {n: 0.3 * torch.randn_like(v) for n, v in sharing.state_dict().items()})
+    return folder
+
+
 def save(family: str, folder: Path) -> Path:
     """Write a tiny model as a folder that layercli.models.catalog.load_model opens."""
     built: Any = model(family, folder / "words")

@@ -27,6 +27,7 @@ class GenerateRequest:
 
     boxes: (left, top, right, bottom) as fractions of the canvas, masks: paths of pictures of the canvas'
     size; the key of both is a foreground's prompt, a word of it, or its number from 1.
+    given: path of a picture that is there: the background, or a foreground if parts of it are transparent.
     harmonize: "irh" gives the picture's light and shadow as layers of their own, "over" leaves the plain
     composite, "none" draws every layer by itself.
     Raises LayercliError on any value out of range.
@@ -46,6 +47,7 @@ class GenerateRequest:
     harmonize: Harmonize = "irh"
     boxes: Mapping[str, Box] = field(default_factory=dict)
     masks: Mapping[str, str] = field(default_factory=dict)
+    given: str = ""
     style: str = ""
     device: str = "auto"
     dtype: str = "auto"
@@ -153,7 +155,17 @@ class GenerateRequest:
             }
             for name in ("options", "masks"):
                 given[name] = {_text(key): _text(value) for key, value in given.get(name, {}).items()}
-            for name in ("prompt", "negative", "model", "method", "harmonize", "style", "device", "dtype"):
+            for name in (
+                "prompt",
+                "negative",
+                "model",
+                "method",
+                "harmonize",
+                "given",
+                "style",
+                "device",
+                "dtype",
+            ):
                 if name in given:
                     given[name] = _text(given[name])
         except (KeyError, TypeError, ValueError, AttributeError) as error:

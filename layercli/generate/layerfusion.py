@@ -54,9 +54,11 @@ class Options(MethodOptions):
 
     def rules(self, model: Model) -> Rules:
         """How frames meet; raises LayercliError for the "alpha" prior on a model that has none."""
-        if self.prior == "alpha" and not model.alpha:
-            raise LayercliError(f'The model "{model.name}" has no alpha of its own.', "Try: -O prior=both")
-        own: Prior = "alpha" if model.alpha else "both"
+        if self.prior == "alpha" and not model.early_alpha:
+            raise LayercliError(
+                f'The latents of the model "{model.name}" show no alpha.', "Try: -O prior=both"
+            )
+        own: Prior = "alpha" if model.early_alpha else "both"
         return Rules(
             d=self.d,
             prior=own if self.prior == "auto" else self.prior,

@@ -9,8 +9,7 @@ small encoder and the frame's own convolutions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -20,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from layercli.core.errors import LayercliError
+from layercli.diffusion.sample import Denoiser
 from layercli.models.adapters import LowRank, layer_sizes
-from layercli.models.hooks import AttentionCall, edited_attention
+from layercli.models.hooks import AttentionCall, AttentionEdit, edited_attention
 from layercli.models.weight_files import FETCH_AGAIN, fill, read_tensors
 
 WHAT = "attention-sharing file"
@@ -159,12 +159,10 @@ class AttentionSharing(nn.Module):
         fill(sharing, tensors, path, WHAT)
         return sharing.eval().requires_grad_(False)
 
-    @contextmanager
-    def installed(self, unet: Any, given: Tensor | None = None) -> Iterator[None]:
-        """Let frames share attention while the body runs; all comes out again also when the body raises.
+    def edit(self, unet: Any, given: Tensor | None = None) -> AttentionEdit:
+        """What `edited_attention` puts into the network; the batch of every call is picture by picture.
 
-        The batch of every call is picture by picture, `frames` of each. given: (1, 3, H, W) in [0, 1], for
-        files with control alone.
+        given: (1, 3, H, W) in [0, 1], for files with control alone, which need one.
         """
         if (given is None) == (self.kwargs_encoder is not None):
             raise ValueError("a file with control takes a given picture, any other none")
@@ -173,8 +171,17 @@ class AttentionSharing(nn.Module):
             weight = next(self.kwargs_encoder.parameters())
             for answer in self.kwargs_encoder(given.to(weight) * 2 - 1):
                 signals.setdefault(answer.shape[2] * answer.shape[3], answer)
-        with edited_attention(unet, _Edit(self, unet, signals)):
-            yield
+        return _Edit(self, unet, signals)
+
+    def shared(self, denoise: Denoiser, unet: Any, given: Tensor | None = None) -> Denoiser:
+        """A denoiser whose frames share attention; between its calls the network is as it was."""
+        edit = self.edit(unet, given)
+
+        def sharing(x: Tensor, t: Tensor) -> Tensor:
+            with edited_attention(unet, edit):
+                return denoise(x, t)
+
+        return sharing
 
 
 class _Edit:

@@ -25,6 +25,8 @@ MAX_TOKENS = 16
 class EmbeddedModel(Model):
     """One UNet for all kinds of frames, told apart by class labels; alpha comes from the autoencoder."""
 
+    early_alpha = True
+
     def __init__(
         self,
         unet: Any,

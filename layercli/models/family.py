@@ -113,7 +113,8 @@ class Model(ABC):
     """A text-to-layer diffusion model on one device.
 
     native_size: the size it was trained at; multiple: what sides must be multiples of; alpha: whether it
-    makes transparency itself. Latents are scaled to about unit variance, float32, on the model's device.
+    makes transparency itself; early_alpha: whether `coarse_alpha` reads it off latents. Latents are
+    scaled to about unit variance, float32, on the model's device.
     """
 
     name: str
@@ -121,6 +122,7 @@ class Model(ABC):
     native_size: Size
     multiple: int
     alpha: bool
+    early_alpha: bool = False
     device: torch.device
     dtype: torch.dtype
     weight_files: tuple[Path, ...] = ()

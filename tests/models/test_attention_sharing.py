@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from layercli.core.errors import LayercliError
 from layercli.models.attention_sharing import AttentionSharing, Settings, check_frames
+from layercli.models.hooks import edited_attention
 from layercli.models.ldm_names import block_names
 from layercli.models.published import sd15_unet
 from tests import tiny
@@ -113,7 +114,7 @@ def test_a_layer_is_what_the_published_code_computes(unet: Any, settings: Settin
         unet.get_submodule(name).register_forward_hook(compare(name), with_kwargs=True)
         for name in sharing.places
     ]
-    with sharing.installed(unet, given):
+    with edited_attention(unet, sharing.edit(unet, given)):
         ask(unet, 2 * settings.frames)
     for handle in handles:
         handle.remove()
@@ -125,7 +126,7 @@ def test_frames_of_a_picture_meet_and_pictures_do_not(unet: Any) -> None:
     x, text = torch.randn(6, 4, 16, 16), torch.randn(6, 7, 16)
     other = text.clone()
     other[1] += 1
-    with torch.no_grad(), sharing.installed(unet):
+    with torch.no_grad(), edited_attention(unet, sharing.edit(unet)):
         one = unet(x, torch.full((6,), 300), text).sample
         two = unet(x, torch.full((6,), 300), other).sample
     assert not torch.allclose(one[0], two[0], atol=1e-4) and not torch.allclose(one[2], two[2], atol=1e-4)
@@ -136,7 +137,7 @@ def test_a_given_picture_changes_every_frame(unet: Any) -> None:
     sharing = sharing_for(unet, CONTROL)
     answers = []
     for given in (torch.zeros(1, 3, 32, 32), torch.ones(1, 3, 32, 32)):
-        with sharing.installed(unet, given):
+        with edited_attention(unet, sharing.edit(unet, given)):
             answers.append(ask(unet, 2))
     assert not torch.allclose(answers[0][0], answers[1][0]) and not torch.allclose(
         answers[0][1], answers[1][1]
@@ -146,13 +147,13 @@ def test_a_given_picture_changes_every_frame(unet: Any) -> None:
 def test_the_network_is_itself_again(unet: Any) -> None:
     before, processors = ask(unet, 2), dict(unet.attn_processors)
     sharing = sharing_for(unet, Settings(frames=2, rank=4))
-    with pytest.raises(ValueError, match="3 is no multiple of 2"), sharing.installed(unet):
-        ask(unet, 3)
-    with (
-        pytest.raises(ValueError, match="takes a given picture"),
-        sharing.installed(unet, torch.ones(1, 3, 8, 8)),
-    ):
-        ask(unet, 2)
+    shared = sharing.shared(lambda x, t: ask(unet, len(x)), unet)
+    assert not torch.equal(shared(torch.ones(2), torch.ones(2)), before)
+    assert all(unet.attn_processors[name] is processors[name] for name in processors)
+    with pytest.raises(ValueError, match="3 is no multiple of 2"):
+        shared(torch.ones(3), torch.ones(3))
+    with pytest.raises(ValueError, match="takes a given picture"):
+        sharing.edit(unet, torch.ones(1, 3, 8, 8))
     assert all(unet.attn_processors[name] is processors[name] for name in processors)
     assert torch.equal(ask(unet, 2), before)
 

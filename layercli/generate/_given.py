@@ -1,0 +1,94 @@
+"""A picture that is there already: on the canvas, as a layer of the stack, and as a frame that stays."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from layercli.core.errors import LayercliError
+from layercli.core.geometry import Size
+from layercli.core.layers import Layer, LayerStack
+from layercli.core.pixels import open_image
+from layercli.core.requests import GenerateRequest
+from layercli.diffusion.sample import State
+from layercli.diffusion.schedule import CLEAN
+from layercli.generate._layers import pixels, tensor
+from layercli.generate._placement import into_rectangle, resized, visible
+from layercli.models.family import Kind, Model
+
+CLEAR = 1e-3
+"""The share of pixels that must be transparent in a picture of an object."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Given:
+    """kind: a background, or a foreground with alpha; rgba: (4, H, W) on the canvas, straight alpha."""
+
+    kind: Kind
+    rgba: Tensor
+
+
+def given_picture(request: GenerateRequest) -> Given | None:
+    """The picture that a request names, on its canvas; None where it names none.
+
+    A background fills the canvas, what stands over is cut off evenly; a foreground fits into it and stands
+    in the middle of its lower edge. Raises LayercliError for a picture that cannot be read or is empty, and
+    for a foreground among several.
+    """
+    if not request.given:
+        return None
+    rgba = tensor(open_image(request.given))
+    canvas = request.size
+    share = float((rgba[3] < 1).float().mean())
+    height, width = rgba.shape[1:]
+    across, down = canvas.width / width, canvas.height / height
+    if share < CLEAR:
+        return Given(kind="background", rgba=_on_canvas(rgba, max(across, down), canvas, bottom=False))
+    if visible(rgba) is None:
+        raise LayercliError(f"{request.given} is transparent all over.", "Name a picture of something.")
+    if len(request.foregrounds) > 1:
+        raise LayercliError(
+            f"{request.given} is a foreground, but {len(request.foregrounds)} are asked for.",
+            "Give one --fg that says what it shows, or an opaque picture as the background.",
+        )
+    return Given(kind="foreground", rgba=_on_canvas(rgba, min(across, down), canvas, bottom=True))
+
+
+def with_given(stack: LayerStack, given: Given | None, request: GenerateRequest) -> LayerStack:
+    """The stack with the given picture itself in its layer's place, pixel by pixel."""
+    if given is None:
+        return stack
+    if given.kind == "background":
+        ground = dataclasses.replace(stack.layers[0], rgba=pixels(given.rgba))
+        return stack.replace(ground.name, ground)
+    name = request.layer_names[0]
+    cutting = into_rectangle(given.rgba, (0.0, 0.0, 1.0, 1.0), request.size)
+    layer = Layer(name=name, rgba=cutting.rgba, offset=cutting.offset, prompt=request.foregrounds[0])
+    return stack.replace(name, layer)
+
+
+def state_of(model: Model, clean: Tensor, noise: Tensor, like: State) -> State:
+    """Where a frame that is not sampled would stand: (1, C, h, w) latents, noised to a State's time."""
+    x = clean if like.t == CLEAN else model.schedule.add_noise(clean, noise.to(clean), like.t)
+    return State(step=like.step, t=like.t, came_from=like.came_from, x=x, x0=clean)
+
+
+def _on_canvas(rgba: Tensor, scale: float, canvas: Size, *, bottom: bool) -> Tensor:
+    """Scale a picture (4, H, W), centre it and cut or pad it to the canvas."""
+    size = Size(max(1, round(rgba.shape[2] * scale)), max(1, round(rgba.shape[1] * scale)))
+    scaled = resized(rgba, size)
+    left = (canvas.width - size.width) // 2
+    top = canvas.height - size.height if bottom else (canvas.height - size.height) // 2
+    placed = torch.zeros(4, canvas.height, canvas.width)
+    from_x, from_y = max(0, -left), max(0, -top)
+    to_x, to_y = max(0, left), max(0, top)
+    width, height = min(size.width, canvas.width), min(size.height, canvas.height)
+    placed[:, to_y : to_y + height, to_x : to_x + width] = scaled[
+        :, from_y : from_y + height, from_x : from_x + width
+    ]
+    if not bottom:
+        placed[3] = 1.0  # scaling may round it
+    return placed
