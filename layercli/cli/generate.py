@@ -93,6 +93,14 @@ def generate(
             "--mask", metavar="KEY=FILE", help='A picture, white where a foreground stands: "cat=m.png".'
         ),
     ] = None,
+    given: Annotated[
+        str | None,
+        _option(
+            "--given",
+            metavar="FILE",
+            help="A picture that is there: the background, or with transparency the foreground.",
+        ),
+    ] = None,
     harmonize: Annotated[
         str | None,
         _option(

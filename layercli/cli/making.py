@@ -60,6 +60,10 @@ def plan_pictures(params: Mapping[str, Any]) -> list[Picture]:
 
         for path in request.masks.values():
             open_mask(path, request.size)
+    if request.given:
+        from layercli.core.pixels import open_image
+
+        open_image(request.given)
     files = plan(stem_for(request), params["count"], out, formats, options, force=params["force"])
     return [
         Picture(request=request.replace(seed=request.seed + number), targets=tuple(targets))
@@ -144,7 +148,15 @@ def _receipt(request: GenerateRequest, seconds: float, device: str, weights: dic
 
 
 def _adapter_hashes(options: Any, request: GenerateRequest) -> dict[str, str]:
-    """What a trained method adds to the model; raises LayercliError where its adapter is missing."""
+    """What a method's own weights add to the model; raises LayercliError where they are missing."""
+    method = registry.load(METHODS, request.method)
+    if hasattr(method, "weight_files"):
+        from layercli.vision._digest import file_digest
+
+        return {
+            f"{request.method}/{path.name}": file_digest(path)
+            for path in method.weight_files(options, request)
+        }
     if not hasattr(options, "adapter"):
         return {}
     from layercli.models.adapters import adapter_folder, adapter_hashes

@@ -21,10 +21,11 @@ from layercli.edit._drawn import Drawing
 from layercli.edit._effects import effect_name, is_effect, is_object, own_effects
 from layercli.generate import _irh
 from layercli.generate._alpha import alpha_from_hint, levelled, without_specks
+from layercli.generate._given import framed
 from layercli.generate._harmonize import shades_of
 from layercli.generate._joint import Sampled, Sampling, Scene, held, sample_frames
 from layercli.generate._layers import Plan, alphas_of, pixels, tensor, used_part, whole_made, with_light
-from layercli.generate._masks import in_frame, mask_rectangle
+from layercli.generate._masks import mask_rectangle
 from layercli.generate._placement import Cutting, frame_rectangle, into_box, resized
 from layercli.generate.layerfusion import Options as Fusion
 from layercli.models.family import Kind, Model
@@ -84,11 +85,7 @@ def frame_of(stack: LayerStack, layer: Layer, model: Model, *, free: bool = Fals
     placed = LayerStack(canvas=stack.canvas, layers=(dataclasses.replace(layer, opacity=1.0),)).placed(0)
     alpha = placed[..., 3]
     rectangle = mask_rectangle(alpha / max(float(alpha.max()), 1e-6))
-    size = model.native_size
-    cut = [in_frame(placed[..., number] * alpha, rectangle, size) for number in range(3)]
-    seen = in_frame(alpha, rectangle, size)
-    colours = [(band / seen.clamp_min(1e-4)).clamp(0, 1) for band in cut]
-    clean = model.encode(torch.stack([*colours, seen])[None])[0]
+    clean = model.encode(framed(tensor(placed), rectangle, model.native_size)[None])[0]
     return Frame(prompt=words_for(layer), rectangle=rectangle, clean=clean, free=free)
 
 

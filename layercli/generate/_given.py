@@ -13,9 +13,11 @@ from layercli.core.geometry import Size
 from layercli.core.layers import Layer, LayerStack
 from layercli.core.pixels import open_image
 from layercli.core.requests import GenerateRequest
+from layercli.diffusion.attention import Rectangle
 from layercli.diffusion.sample import State
 from layercli.diffusion.schedule import CLEAN
-from layercli.generate._layers import pixels, tensor
+from layercli.generate._layers import Plan, pixels, tensor, whole_made
+from layercli.generate._masks import in_frame, mask_rectangle
 from layercli.generate._placement import into_rectangle, resized, visible
 from layercli.models.family import Kind, Model
 
@@ -68,6 +70,39 @@ def with_given(stack: LayerStack, given: Given | None, request: GenerateRequest)
     cutting = into_rectangle(given.rgba, (0.0, 0.0, 1.0, 1.0), request.size)
     layer = Layer(name=name, rgba=cutting.rgba, offset=cutting.offset, prompt=request.foregrounds[0])
     return stack.replace(name, layer)
+
+
+def on_whole(model: Model, given: Given, plan: Plan) -> Tensor:
+    """The clean latents (C, h, w) of the given picture in a frame that is the canvas."""
+    return model.encode(whole_made(given.rgba, plan).to(model.device))[0]
+
+
+def in_its_frame(model: Model, given: Given | None, plan: Plan) -> tuple[Plan, dict[int, Tensor]]:
+    """The plan with the given picture in it, and its clean latents (C, h, w) by frame.
+
+    Frames count from 0: the foregrounds, the background. A foreground gets the frame that its alpha fills.
+    """
+    if given is None:
+        return plan, {}
+    if given.kind == "background":
+        return plan, {len(plan.rectangles): on_whole(model, given, plan)}
+    rectangle = mask_rectangle(given.rgba[3].numpy())
+    frame = framed(given.rgba, rectangle, model.native_size)
+    plan = dataclasses.replace(
+        plan,
+        rectangles=[rectangle, *plan.rectangles[1:]],
+        boxes={index: box for index, box in plan.boxes.items() if index},
+        shapes={index: shape for index, shape in plan.shapes.items() if index},
+    )
+    return plan, {0: model.encode(frame[None].to(model.device))[0]}
+
+
+def framed(rgba: Tensor, rectangle: Rectangle, frame: Size) -> Tensor:
+    """What a frame in a rectangle of the canvas sees of a straight-alpha picture (4, H, W): (4, h, w)."""
+    alpha = rgba[3]
+    seen = in_frame(alpha.numpy(), rectangle, frame)
+    cut = [in_frame((band * alpha).numpy(), rectangle, frame) for band in rgba[:3]]
+    return torch.stack([*((band / seen.clamp_min(1e-4)).clamp(0, 1) for band in cut), seen])
 
 
 def state_of(model: Model, clean: Tensor, noise: Tensor, like: State) -> State:

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from layercli.core.requests import GenerateRequest
 from layercli.diffusion.sample import Denoiser, State, frame_noise, sample
+from layercli.generate._given import given_picture, on_whole
 from layercli.generate._harmonize import MethodOptions
-from layercli.generate._joint import Guide, Sampled, hold_shapes, rows_of
+from layercli.generate._joint import Guide, Sampled, held, hold_shapes, rows_of
 from layercli.generate._layers import Plan
 from layercli.generate._masks import mask_guide
 from layercli.models.family import Model
@@ -57,8 +58,16 @@ def sample_together(
     channels, *grid = model.latent_shape(plan.working.made)
     shape, rows = (channels + further, *grid), range(frames.each)
     guides = guides_of(model, plan, frames, options)
+    given = given_picture(request)
     steps: list[tuple[State, State]] = []
     x = start(frame_noise(request.seed, rows, shape).to(model.device))
+    if given is not None:  # LayerDiff, layer inpainting: a fixed layer keeps its latents
+        row = frames.front.start if given.kind == "foreground" else 0
+        clean = on_whole(model, given, plan)
+        x[row, :channels] = model.schedule.add_noise(
+            clean, x[row, :channels], model.schedule.path(request.steps)[0]
+        )
+        guides[row] = held(model, clean)
     walk = sample(
         denoise,
         x,

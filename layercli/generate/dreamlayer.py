@@ -17,6 +17,7 @@ from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
 from layercli.diffusion.guidance import classifier_free_joint
 from layercli.diffusion.sample import Denoiser, State
+from layercli.generate._given import given_picture, with_given
 from layercli.generate._harmonize import MethodOptions, harmonized_stack, steps_in_all
 from layercli.generate._layers import canvas_plan, decoded_stack
 from layercli.generate._trained import prompts_of, sample_together
@@ -80,6 +81,7 @@ def generate(
         )
         sampled = dataclasses.replace(sampled, hint=seen.hint())
         stack = decoded_stack(request, model, plan, sampled, options.levels, options.specks)
+        stack = with_given(stack, given_picture(request), request)
         if request.harmonize != "irh":
             return stack
 

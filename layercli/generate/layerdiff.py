@@ -19,6 +19,7 @@ from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
 from layercli.diffusion.sample import Denoiser
 from layercli.diffusion.self_mask import self_mask_guided
+from layercli.generate._given import given_picture, with_given
 from layercli.generate._harmonize import MethodOptions, harmonized_stack, plain_guided, steps_in_all
 from layercli.generate._layers import canvas_plan, decoded_stack
 from layercli.generate._trained import prompts_of, sample_together
@@ -95,6 +96,7 @@ def generate(
         if adapter.masks is not None:
             sampled = dataclasses.replace(sampled, masks=layer_masks(model, last, channels)[1:])
         stack = decoded_stack(request, model, plan, sampled, options.levels, options.specks)
+        stack = with_given(stack, given_picture(request), request)
         if request.harmonize != "irh":
             return stack
         guided = plain_guided(request, model, options, size)

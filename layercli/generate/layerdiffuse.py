@@ -17,7 +17,7 @@ from layercli.core.errors import LayercliError
 from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
 from layercli.diffusion.sample import State, frame_noise, sample
-from layercli.generate._given import Given, given_picture, state_of, with_given
+from layercli.generate._given import Given, given_picture, on_whole, state_of, with_given
 from layercli.generate._harmonize import MethodOptions, harmonized_stack, plain_guided, steps_in_all, styled
 from layercli.generate._joint import Sampled, hold_shapes, rows_of
 from layercli.generate._layers import Plan, canvas_plan, decoded_stack, whole_made
@@ -146,7 +146,7 @@ def _sampled(
     if given is not None:
         made = whole_made(given.rgba, plan)
         control = made[:, :3] * made[:, 3:] + GRAY * (1 - made[:, 3:])
-        clean = model.encode(made.to(model.device))
+        clean = on_whole(model, given, plan)[None]
         kinds: tuple[Kind, ...] = ("foreground" if given.kind == "background" else "background", "global")
     else:
         kinds = ("foreground",) if request.harmonize == "none" else TRIO

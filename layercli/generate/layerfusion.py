@@ -15,6 +15,7 @@ from layercli.core.errors import LayercliError
 from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
 from layercli.generate._exchange import Prior, Rules
+from layercli.generate._given import given_picture, in_its_frame, with_given
 from layercli.generate._harmonize import (
     MethodOptions,
     check_times,
@@ -23,7 +24,7 @@ from layercli.generate._harmonize import (
     steps_in_all,
     styled,
 )
-from layercli.generate._joint import Sampling, Scene, sample_frames
+from layercli.generate._joint import Sampling, Scene, held, sample_frames
 from layercli.generate._layers import decoded_stack, plan_for
 from layercli.generate._masks import mask_guide
 from layercli.models.family import Model
@@ -80,9 +81,11 @@ def generate(
 
     harmonize="irh": frames meet while they are drawn, their composite is denoised on as one picture, and the
     light and shadow this gives become effect layers. "over": frames meet, and the plain composite stays.
-    "none": every frame is drawn by itself. on_step: (steps done, steps in all).
+    "none": every frame is drawn by itself. A given picture is held at every step. on_step: (steps done, steps
+    in all).
     """
-    plan = plan_for(request, model)
+    given = given_picture(request)
+    plan, known = in_its_frame(model, given, plan_for(request, model))
     total = steps_in_all(request, model, options)
     meets = request.harmonize != "none" and (options.blend or options.share)
     whole, behind = styled(request.global_prompt, request), styled(request.background, request)
@@ -92,9 +95,11 @@ def generate(
         blended=(whole if options.blended_text == "whole" else behind) if meets else None,
         negative=request.negative,
         rectangles=plan.in_scene,
-        guides={i: mask_guide(model, shape, options.hold) for i, shape in plan.shapes.items()},
+        guides={i: mask_guide(model, shape, options.hold) for i, shape in plan.shapes.items()}
+        | {frame: held(model, clean) for frame, clean in known.items()},
         size=plan.working.made,
         frame=model.native_size,
+        known=known,
     )
     sampling = Sampling(
         seed=request.seed,
@@ -108,6 +113,7 @@ def generate(
     with torch.no_grad():
         sampled = sample_frames(model, scene, sampling, rules, lambda done: on_step(done, total))
         stack = decoded_stack(request, model, plan, sampled, options.levels, options.specks)
+        stack = with_given(stack, given, request)
         if request.harmonize != "irh":
             return stack
         guided = plain_guided(request, model, options, scene.size)
