@@ -75,6 +75,8 @@ class GenerateRequest:
         for key in self.masks:
             self.foreground_index(key)
         self._check_places_are_given_once()
+        if self.given and not self.foregrounds:
+            raise LayercliError(f"There is nothing to draw with {self.given}.", 'Try: --fg "a cat"')
 
     @property
     def layer_names(self) -> tuple[str, ...]:

@@ -143,4 +143,6 @@ def family_of(folder: Path) -> str:
     if kind not in _PIPELINES:
         known = ", ".join(_PIPELINES)
         raise LayercliError(f"The folder {folder} holds a {kind}, which is not known.", f"Known: {known}.")
+    if kind == "StableDiffusionXLPipeline" and (folder / "layerdiffuse").is_dir():
+        return "layerdiffuse:LayerDiffuseXL"
     return _PIPELINES[kind]

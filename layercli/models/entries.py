@@ -64,6 +64,20 @@ _SD15_TRANSPARENCY = (
     "layer_sd15_vae_transparent_encoder.safetensors",
 )
 
+
+def _with_layerdiffuse(help: str, hub: str) -> Entry:
+    return Entry(
+        family="layerdiffuse:LayerDiffuseXL",
+        help=help,
+        licence="CreativeML OpenRAIL++-M, OpenRAIL-M",
+        native=1024,
+        parameters=_SDXL_PARAMETERS,
+        hub=hub,
+        files=_SDXL_PARTS,
+        alpha=True,
+    )
+
+
 MODELS: Mapping[str, Entry] = {
     "embedded": Entry(
         family="embedded:EmbeddedModel",
@@ -99,6 +113,14 @@ MODELS: Mapping[str, Entry] = {
         parameters=_SDXL_PARAMETERS,
         hub="SG161222/RealVisXL_V4.0",
         files=_SDXL_PARTS,
+    ),
+    "sdxl-layerdiffuse": _with_layerdiffuse(
+        "SDXL with LayerDiffuse: foregrounds have alpha. Needs layerdiffuse-xl too.",
+        "stabilityai/stable-diffusion-xl-base-1.0",
+    ),
+    "realvisxl-layerdiffuse": _with_layerdiffuse(
+        "RealVisXL with LayerDiffuse, as in the LayerFusion paper. Needs layerdiffuse-xl too.",
+        "SG161222/RealVisXL_V4.0",
     ),
 }
 """What --model takes by name."""

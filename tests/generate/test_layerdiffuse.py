@@ -17,6 +17,7 @@ from layercli.core.requests import GenerateRequest
 from layercli.generate import layerfusion
 from layercli.generate._given import given_picture
 from layercli.generate.layerdiffuse import Options, generate, weight_files
+from layercli.models.catalog import load_model
 from layercli.models.layerdiffuse import FOLDER, LayerDiffuseXL, TransparentSD15
 from layercli.models.sd15 import SD15Model
 from tests import tiny
@@ -135,6 +136,19 @@ def test_bad_requests_are_refused(model: SD15Model, options: Options, cutout: Pa
         generate(asked(model), model, wrong)
 
 
+def test_files_that_are_not_here_have_the_command_that_fetches_them(
+    model: SD15Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(LayercliError, match="is not on this machine") as caught:
+        generate(asked(model), model, Options())
+    assert caught.value.hint == "To fetch it, type: layercli models pull layerdiffuse-sd15-joint"
+    folder = tiny.save("sdxl", tmp_path / "sdxl")
+    with pytest.raises(LayercliError, match="is not on this machine") as caught:
+        LayerDiffuseXL.load(folder, name="xl", device=torch.device("cpu"), dtype=torch.float32)
+    assert caught.value.hint == "To fetch it, type: layercli models pull layerdiffuse-xl"
+
+
 def test_the_receipt_knows_the_files(model: SD15Model, options: Options, photo: Path) -> None:
     names = [path.name for path in weight_files(options, asked(model, given=str(photo)))]
     assert names == [
@@ -148,7 +162,9 @@ def test_the_receipt_knows_the_files(model: SD15Model, options: Options, photo: 
 def xl(tmp_path_factory: pytest.TempPathFactory) -> LayerDiffuseXL:
     folder = tiny.save("sdxl", tmp_path_factory.mktemp("xl"))
     tiny.layerdiffuse(folder / FOLDER, "sdxl")
-    return LayerDiffuseXL.load(folder, name="xl", device=torch.device("cpu"), dtype=torch.float32)
+    model = load_model(str(folder), device="cpu")
+    assert isinstance(model, LayerDiffuseXL)
+    return model
 
 
 def test_foregrounds_of_sdxl_have_a_network_and_alpha_of_their_own(xl: LayerDiffuseXL) -> None:
