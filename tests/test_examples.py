@@ -56,6 +56,20 @@ def test_generate_from_python(tmp_path, model):
     assert "a cat" in read_stack(tmp_path / "cat.psd").names
 
 
+def test_layerdiffuse_on_a_given_picture_too(tmp_path):
+    model, weights = tiny.save("sd15", tmp_path / "sd15"), tiny.layerdiffuse(tmp_path / "weights", "sd15")
+    more = ("--model", str(model), "-O", f"weights={weights}", "--size", "32x32", "--steps", "2")
+    done = example("layerdiffuse.sh", tmp_path, *more)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[::2] == ["fox.psd", "owl.psd"]
+    fox, owl = read_stack(tmp_path / "fox.psd"), read_stack(tmp_path / "owl.psd")
+    assert owl.names[:2] == ("background", "an owl")
+    assert (quantize(owl.layers[0].rgba) == fox.flatten_quantized()).all()
+    assert owl.receipt is not None
+    hashes = {name for name in owl.receipt.weights if name.startswith("layerdiffuse/")}
+    assert "layerdiffuse/layer_sd15_bg2fg.safetensors" in hashes and len(hashes) == 3
+
+
 def test_decompose(tmp_path):
     Image.fromarray(quantize(over(wall(), ball(), (0.8, 0.1, 0.1)))).save(tmp_path / "photo.png")
     done = example("decompose.sh", tmp_path, "photo.png", "0.2,0.15,0.8,0.85", "ball", "-o", "apart.psd")
