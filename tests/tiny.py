@@ -204,7 +204,7 @@ def layerdiffuse(folder: Path, family: str) -> Path:
     from safetensors.torch import save_file
 
     from layercli.models.attention_sharing import AttentionSharing, Settings
-    from layercli.models.layerdiffuse_shapes import low_rank_offsets
+    from layercli.models.layerdiffuse_shapes import low_rank_offsets, whole_offsets
     from layercli.models.transparent_networks import Shape, TransparencyDecoder, TransparencyEncoder
 
     def write(name: str, tensors: dict[str, torch.Tensor]) -> None:
@@ -223,11 +223,15 @@ def layerdiffuse(folder: Path, family: str) -> Path:
     write(f"{prefix}vae_transparent_decoder", decoder.state_dict())
     write(f"{prefix}vae_transparent_encoder", encoder.state_dict())
     if family == "sdxl":
-        shapes = low_rank_offsets(sdxl_unet(), rank=3)
-        write(
-            "layer_xl_transparent_attn",
-            {name: 0.2 * torch.randn(shape) for name, shape in shapes.items()},
-        )
+        files = {
+            "transparent_attn": low_rank_offsets(sdxl_unet(), rank=3),
+            "bg2ble": whole_offsets(sdxl_unet(), "convolutions", given=1),
+            "fg2ble": whole_offsets(sdxl_unet(), "convolutions", given=1),
+            "bgble2fg": whole_offsets(sdxl_unet(), "all", given=2),
+            "fgble2bg": whole_offsets(sdxl_unet(), "convolutions", given=2),
+        }
+        for name, shapes in files.items():
+            write(f"layer_xl_{name}", {key: 0.1 * torch.randn(shape) for key, shape in shapes.items()})
         return folder
     given = Settings(frames=2, rank=4, control=(4, 8))
     for name, settings in (

@@ -24,6 +24,7 @@ from layercli.models.catalog import MODELS, load_model
 if TYPE_CHECKING:
     from layercli.core.layers import LayerStack
     from layercli.core.receipt import Receipt
+    from layercli.models.family import Model
 
 METHODS = "layercli.generate"
 SEEN = 1 / 255
@@ -86,7 +87,7 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
     options = registry.options_for(method, first.options)
     talk.say(f"Loading {first.model}…")
     model = load_model(first.model, device=first.device, dtype=first.dtype)
-    weights = model.weight_hashes() | _adapter_hashes(options, first)
+    weights = model.weight_hashes() | _adapter_hashes(options, first, model)
     for note in notes_on_words(first):
         talk.warn(note)
     for note in model.notes_on(texts_of(first)):
@@ -147,15 +148,17 @@ def _receipt(request: GenerateRequest, seconds: float, device: str, weights: dic
     )
 
 
-def _adapter_hashes(options: Any, request: GenerateRequest) -> dict[str, str]:
+def _adapter_hashes(options: Any, request: GenerateRequest, model: Model) -> dict[str, str]:
     """What a method's own weights add to the model; raises LayercliError where they are missing."""
+    if not request.foregrounds:  # one frame, drawn by the model alone
+        return {}
     method = registry.load(METHODS, request.method)
     if hasattr(method, "weight_files"):
         from layercli.vision._digest import file_digest
 
         return {
             f"{request.method}/{path.name}": file_digest(path)
-            for path in method.weight_files(options, request)
+            for path in method.weight_files(options, request, model)
         }
     if not hasattr(options, "adapter"):
         return {}

@@ -1,7 +1,8 @@
 """LayerDiffuse on SD1.5: foreground, background and whole picture drawn together by its public weights.
 
 arXiv 2402.17113, section 3.3, for one foreground; here for k: a trio of frames each, in one batch, the first
-one's background held in all of them. Alpha comes from its transparency decoder.
+one's background held in all of them. Alpha comes from its transparency decoder. On SDXL, whose public weights
+draw no background of their own, it draws to a given picture (see _beside).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from layercli.core.errors import LayercliError
 from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
 from layercli.diffusion.sample import State, frame_noise, sample
+from layercli.generate._beside import joined, sample_beside, steps_for
 from layercli.generate._given import Given, given_picture, on_whole, state_of, with_given
 from layercli.generate._harmonize import MethodOptions, harmonized_stack, plain_guided, steps_in_all, styled
 from layercli.generate._joint import Sampled, hold_shapes, rows_of
@@ -25,7 +27,15 @@ from layercli.generate._masks import mask_guide
 from layercli.models.attention_sharing import AttentionSharing, check_frames
 from layercli.models.codecs import GRAY
 from layercli.models.family import Kind, Model
-from layercli.models.layerdiffuse import SD15_DECODER, SD15_ENCODER, SD15_FILES, TransparentSD15, sd15_file
+from layercli.models.layerdiffuse import (
+    SD15_DECODER,
+    SD15_ENCODER,
+    SD15_FILES,
+    LayerDiffuseXL,
+    TransparentSD15,
+    sd15_file,
+    sdxl_given_files,
+)
 from layercli.models.sd15 import SD15Model
 from layercli.models.sdxl import SDXLModel
 
@@ -76,33 +86,63 @@ def generate(
     harmonize="irh": the layers' composite is harmonised by the model as it is; "over": the plain composite;
     "none": foregrounds are drawn alone, by the weights made for that, and the background by the plain model.
     A given background gets foregrounds before it, a given foreground a background behind it. Raises
-    LayercliError for other models than SD1.5, and where weights are missing.
+    LayercliError for models without such weights, and where weights are missing.
     """
-    if not isinstance(model, SD15Model) or isinstance(model, SDXLModel):
-        raise LayercliError(
-            f'LayerDiffuse draws frames together on SD1.5 alone, not on "{model.name}".',
-            "Try: --model sd15, or --method layerfusion",
-        )
     given = given_picture(request)
-    seen, sharing = _opened(model, options, _use(request, given))
-    plan = canvas_plan(request, seen)
-    total = steps_in_all(request, seen, options)
+    _check_model(model, given)
+    plan = canvas_plan(request, model)
+    passes = steps_for(request) if isinstance(model, SDXLModel) else request.steps
+    more = passes - request.steps
+    total = steps_in_all(request, model, options) + more
     with torch.no_grad():
-        sampled = _sampled(request, seen, options, plan, sharing, given, lambda done: on_step(done, total))
+        seen, sampled = _drawn(request, model, options, plan, given, lambda done: on_step(done, total))
         stack = decoded_stack(request, seen, plan, sampled, options.levels, options.specks)
         stack = with_given(stack, given, request)
         if request.harmonize != "irh":
             return stack
         guided = plain_guided(request, seen, options, plan.working.made)
         return harmonized_stack(
-            request, seen, options, plan, sampled, stack, guided, lambda done: on_step(done, total)
+            request, seen, options, plan, sampled, stack, guided, lambda done: on_step(more + done, total)
         )
 
 
-def weight_files(options: Options, request: GenerateRequest) -> list[Path]:
+def weight_files(options: Options, request: GenerateRequest, model: Model) -> list[Path]:
     """The files that a request draws with, besides the model's own, for the receipt."""
-    use = _use(request, given_picture(request))
-    return [path for path in _files(options, use) if path is not None]
+    given = given_picture(request)
+    _check_model(model, given)
+    if given is not None and isinstance(model, LayerDiffuseXL):
+        return sdxl_given_files(given.kind, model, options.weights)
+    return [path for path in _files(options, _use(request, given)) if path is not None]
+
+
+def _check_model(model: Model, given: Given | None) -> None:
+    """Raise LayercliError for a model without weights of LayerDiffuse, or with none for a whole picture."""
+    if isinstance(model, LayerDiffuseXL) and given is None:
+        raise LayercliError(
+            "LayerDiffuse has no weights that draw all layers of SDXL together.",
+            "Try: --method layerfusion, or --given photo.jpg",
+        )
+    if not isinstance(model, SD15Model) or type(model) is SDXLModel:
+        raise LayercliError(
+            f'LayerDiffuse draws frames together on SD1.5, not on "{model.name}".',
+            "Try: --model sd15, or --method layerfusion",
+        )
+
+
+def _drawn(
+    request: GenerateRequest,
+    model: Model,
+    options: Options,
+    plan: Plan,
+    given: Given | None,
+    on_step: Callable[[int], None],
+) -> tuple[Model, Sampled]:
+    """The model with alpha, and all frames; what is given stands where it would at every step."""
+    if given is not None and isinstance(model, LayerDiffuseXL):
+        return model, sample_beside(request, model, options, options.weights, plan, given, on_step)
+    assert isinstance(model, SD15Model)
+    seen, sharing = _opened(model, options, _use(request, given))
+    return seen, _sampled(request, seen, options, plan, sharing, given, on_step)
 
 
 def _use(request: GenerateRequest, given: Given | None) -> str:
@@ -167,7 +207,7 @@ def _sampled(
         if given is not None and clean is not None:
             found[given.kind] = state_of(model, clean, noise, states[0])
         scene = [rows_of(found[kind], [0]) for kind in ("background", "global") if kind in found]
-        steps.append((found["foreground"], _joined(scene)))
+        steps.append((found["foreground"], joined(scene)))
         on_step(done)
     return Sampled(steps=steps, hint=None)
 
@@ -221,16 +261,4 @@ def _walk(
         eta=options.eta,
         fresh=lambda step: frame_noise(request.seed, cast.draws, shape, draw=step + 1),
         edit=edit,
-    )
-
-
-def _joined(states: Sequence[State]) -> State:
-    """The frames of several States of one time as one."""
-    first = states[0]
-    return State(
-        step=first.step,
-        t=first.t,
-        came_from=first.came_from,
-        x=torch.cat([state.x for state in states]),
-        x0=torch.cat([state.x0 for state in states]),
     )

@@ -68,6 +68,37 @@ _SDXL_DECODER, _SDXL_ENCODER = (
 )
 
 
+_SDXL_GIVEN: Mapping[Kind, tuple[Place, Place]] = {
+    "background": (
+        Place(file="layer_xl_bg2ble.safetensors", row="layerdiffuse-xl-bg2ble"),
+        Place(file="layer_xl_bgble2fg.safetensors", row="layerdiffuse-xl-bgble2fg"),
+    ),
+    "foreground": (
+        Place(file="layer_xl_fg2ble.safetensors", row="layerdiffuse-xl-fg2ble"),
+        Place(file="layer_xl_fgble2bg.safetensors", row="layerdiffuse-xl-fgble2bg"),
+    ),
+}
+"""By what is given: for the whole picture, and for what is missing in it."""
+
+
+def sdxl_given_files(given: Kind, model: LayerDiffuseXL, folder: str) -> list[Path]:
+    """The two files for SDXL with a given picture, in a folder, or the model's own, or the hub's cache."""
+    own = Path(folder).expanduser() if folder else model.files
+    found = []
+    for place in _SDXL_GIVEN[given]:
+        path = own / place.file
+        if folder and not path.is_file():
+            raise _not_in(folder, place)
+        found.append(path if path.is_file() else at_hand(place.row) / place.file)
+    return found
+
+
+def _not_in(folder: str, place: Place) -> LayercliError:
+    return LayercliError(
+        f"There is no {place.file} in {folder}.", f"To fetch it, type: layercli models pull {place.row}"
+    )
+
+
 def sd15_file(use: str, name: str, folder: str) -> Path:
     """A file for SD1.5: in the folder a person named, or in the hub's cache.
 
@@ -77,10 +108,7 @@ def sd15_file(use: str, name: str, folder: str) -> Path:
         return at_hand(SD15_FILES[use].row) / name
     path = Path(folder).expanduser() / name
     if not path.is_file():
-        raise LayercliError(
-            f"There is no {name} in {folder}.",
-            f"To fetch it, type: layercli models pull {SD15_FILES[use].row}",
-        )
+        raise _not_in(folder, Place(file=name, row=SD15_FILES[use].row))
     return path
 
 
@@ -123,6 +151,7 @@ class LayerDiffuseXL(_Transparent, SDXLModel):
     """SDXL whose foregrounds are drawn by a second network and have alpha."""
 
     foreground: nn.Module
+    files: Path
 
     @classmethod
     def load(cls, folder: Path, *, name: str, device: torch.device, dtype: torch.dtype) -> Self:
@@ -141,7 +170,7 @@ class LayerDiffuseXL(_Transparent, SDXLModel):
         model.foreground = inference(
             with_offsets(model.unet, read_offsets(attention, model.unet)), device, dtype
         )
-        model.alpha = True
+        model.alpha, model.files = True, files
         model.transparent = _codec(model, decoder, encoder)
         own = [attention, decoder, *([encoder] if encoder else [])]
         model.weight_files = (*model.weight_files, *own)

@@ -34,6 +34,7 @@ REQUESTS = st.builds(
     options=st.dictionaries(st.text(max_size=8), st.text(max_size=8), max_size=3),
     harmonize=st.sampled_from(["irh", "over", "none"]),
     boxes=st.dictionaries(st.just("1"), boxes(), max_size=1),
+    given=st.text(max_size=8),
     style=st.text(max_size=8),
 )
 
@@ -88,6 +89,7 @@ def test_a_background_may_stand_alone() -> None:
         ({"boxes": {"cat": (0.0, 0.0, 1.0)}}, "is not four numbers"),
         ({"boxes": {"cat": (float("nan"), 0.0, 1.0, 1.0)}}, "is not inside the canvas"),
         ({"masks": {"dog": "m.png"}}, 'No foreground is called "dog"'),
+        ({"foregrounds": (), "given": "photo.jpg"}, "nothing to draw with photo.jpg"),
         ({"boxes": {"cat": (0.0, 0.0, 1.0, 1.0)}, "masks": {"1": "m.png"}}, "has a box and a mask"),
         ({"masks": {"cat": "n.png", "1": "m.png"}}, "is given two places"),
     ],

@@ -150,7 +150,7 @@ def test_files_that_are_not_here_have_the_command_that_fetches_them(
 
 
 def test_the_receipt_knows_the_files(model: SD15Model, options: Options, photo: Path) -> None:
-    names = [path.name for path in weight_files(options, asked(model, given=str(photo)))]
+    names = [path.name for path in weight_files(options, asked(model, given=str(photo)), model)]
     assert names == [
         "layer_sd15_bg2fg.safetensors",
         "layer_sd15_vae_transparent_decoder.safetensors",
@@ -195,6 +195,45 @@ def test_frames_of_the_two_networks_meet(xl: LayerDiffuseXL) -> None:
     met = layerfusion.generate(request, xl, layerfusion.Options())
     apart = layerfusion.generate(request.replace(harmonize="none"), xl, layerfusion.Options())
     assert np.abs(met.layers[0].rgba - apart.layers[0].rgba).max() > 1e-3
+
+
+@pytest.mark.parametrize("harmonize", ["over", "irh"])
+def test_sdxl_draws_to_a_given_background(xl: LayerDiffuseXL, photo: Path, harmonize: str) -> None:
+    request = asked(xl, given=str(photo), harmonize=harmonize, steps=2)
+    told: list[tuple[int, int]] = []
+    stack = generate(request, xl, Options(), lambda done, total: told.append((done, total)))
+    assert stack.names[:3] == ("background", "a dog", "a ball")
+    assert [done for done, _ in told] == list(range(1, told[-1][1] + 1)) and len({t for _, t in told}) == 1
+    inner = np.asarray(Image.open(photo).resize((64, 32), Image.Resampling.BICUBIC))[:, 16:48]
+    assert np.abs(quantize(stack.layers[0].rgba)[..., :3].astype(int) - inner.astype(int)).mean() < 2
+    alpha = stack.placed("a dog")[..., 3]
+    assert 0 < alpha.mean() < 1
+    Image.fromarray(255 - np.asarray(Image.open(photo))).save(photo.with_name("other.png"))
+    other = generate(request.replace(given=str(photo.with_name("other.png"))), xl, Options())
+    assert not np.array_equal(stack.placed("a dog"), other.placed("a dog"))
+
+
+def test_sdxl_draws_behind_a_given_foreground(xl: LayerDiffuseXL, cutout: Path) -> None:
+    request = asked(xl, given=str(cutout), foregrounds=("a dog",), steps=4)
+    stack = generate(request, xl, Options())
+    assert (quantize(stack.placed("a dog")) == np.asarray(Image.open(cutout))).all()
+    assert (stack.layers[0].rgba[..., 3] == 1).all() and same(stack, generate(request, xl, Options()))
+    names = [path.name for path in weight_files(Options(), request, xl)]
+    assert names == ["layer_xl_fg2ble.safetensors", "layer_xl_fgble2bg.safetensors"]
+    with pytest.raises(LayercliError, match="draw all layers of SDXL together") as caught:
+        generate(request.replace(given=""), xl, Options())
+    assert "--method layerfusion" in caught.value.hint
+
+
+def test_a_file_for_another_number_of_pictures_is_refused(
+    xl: LayerDiffuseXL, cutout: Path, tmp_path: Path
+) -> None:
+    for name in ("fg2ble", "fgble2bg"):
+        target = tmp_path / f"layer_xl_{name}.safetensors"
+        target.write_bytes((xl.files / "layer_xl_fg2ble.safetensors").read_bytes())
+    request = asked(xl, given=str(cutout), foregrounds=("a dog",), steps=1)
+    with pytest.raises(LayercliError, match="reads 1 pictures beside the noise; this needs 2"):
+        generate(request, xl, Options(weights=str(tmp_path)))
 
 
 def test_an_sd15_with_alpha_is_a_view_of_the_model(model: SD15Model, options: Options) -> None:
