@@ -146,7 +146,9 @@ def test_a_mask_holds_its_foreground(model: Model, adapters: Any, method: str, t
     assert inside > (0 if model.alpha or method == "layerdiffuse" else 0.7 * alpha.sum())
 
 
-@every_method
+@pytest.mark.parametrize(
+    ("model", "method"), [pair for pair in PAIRS if pair[0] != "sdxl"], indirect=["model"]
+)  # SDXL goes SD1.5's way
 def test_a_given_picture_stays_what_it_is(model: Model, adapters: Any, method: str, tmp_path: Path) -> None:
     module, options = options_of(method, model, adapters)
     size = model.native_size
