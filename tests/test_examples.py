@@ -50,6 +50,13 @@ def test_generate_from_the_shell(tmp_path, model):
     assert done.stdout.splitlines() == ["beach.psd", "beach.ora"]
 
 
+def test_models(tmp_path):
+    done = example("models.sh", tmp_path)
+    assert done.returncode == 0, done.stderr
+    for word in ("CreativeML OpenRAIL-M", "memory gib", "13,832,012", "text/model.safetensors"):
+        assert word in done.stdout
+
+
 def test_generate_from_python(tmp_path, model):
     done = example("generate.py", tmp_path, "cat.psd", model, "2")
     assert done.returncode == 0, done.stderr

@@ -129,6 +129,15 @@ def generate(
         str | None,
         _option("--dtype", metavar="NAME", help="auto, float32, float16 or bfloat16.", field="dtype"),
     ] = None,
+    offload: Annotated[
+        str | None,
+        _option(
+            "--offload",
+            metavar="HOW",
+            help="model, sequential: less memory on the device, slower, the same picture.",
+            field="offload",
+        ),
+    ] = None,
     repeat: Annotated[
         Path | None,
         _option(

@@ -39,16 +39,19 @@ def _os_error(error: BaseException) -> Sentence | None:
     return message.format(file=_short(str(error.filename or "the file"))), hint
 
 
-def _out_of_memory(error: BaseException) -> Sentence | None:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of Python, torch or a device means that memory ran out."""
     # torch is known by the name of its exception, so that nothing imports it to ask.
     names = {cls.__name__ for cls in type(error).__mro__}
     text = str(error).lower()
     words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
     if isinstance(error, MemoryError) or "OutOfMemoryError" in names:
-        return "There is not enough memory for this picture.", _SMALLER
-    if isinstance(error, RuntimeError | OSError) and any(word in text for word in words):
-        return "There is not enough memory for this picture.", _SMALLER
-    return None
+        return True
+    return isinstance(error, RuntimeError | OSError) and any(word in text for word in words)
+
+
+def _out_of_memory(error: BaseException) -> Sentence | None:
+    return ("There is not enough memory for this picture.", _SMALLER) if is_out_of_memory(error) else None
 
 
 def _missing_package(error: BaseException) -> Sentence | None:

@@ -14,9 +14,11 @@ from layercli.core.geometry import Size
 from layercli.core.registry import suggest
 
 Harmonize = Literal["irh", "over", "none"]
+Offload = Literal["none", "model", "sequential"]
 Box = tuple[float, float, float, float]
 """left, top, right, bottom as fractions of the canvas."""
 
+_TEXTS = ("prompt", "negative", "model", "method", "harmonize", "given", "style", "device", "dtype", "offload")
 LARGEST_SEED = 2**63 - 1
 LONGEST_PROMPT = 2000
 
@@ -29,7 +31,8 @@ class GenerateRequest:
     size; the key of both is a foreground's prompt, a word of it, or its number from 1.
     given: path of a picture that is there: the background, or a foreground if parts of it are transparent.
     harmonize: "irh" gives the picture's light and shadow as layers of their own, "over" leaves the plain
-    composite, "none" draws every layer by itself.
+    composite, "none" draws every layer by itself. offload: "model" keeps only the network at work on the
+    device, "sequential" only the layer at work: less memory, more time, the same picture.
     Raises LayercliError on any value out of range.
     """
 
@@ -51,6 +54,7 @@ class GenerateRequest:
     style: str = ""
     device: str = "auto"
     dtype: str = "auto"
+    offload: Offload = "none"
 
     def __post_init__(self) -> None:
         if not isinstance(self.foregrounds, tuple):
@@ -69,6 +73,10 @@ class GenerateRequest:
         if self.harmonize not in get_args(Harmonize):
             ways = suggest(self.harmonize, get_args(Harmonize))
             raise LayercliError(f'harmonize cannot be "{self.harmonize}".', ways)
+        if self.offload not in get_args(Offload):
+            raise LayercliError(
+                f'offload cannot be "{self.offload}".', suggest(self.offload, get_args(Offload))
+            )
         for key, box in self.boxes.items():
             self.foreground_index(key)
             _check_box(key, box)
@@ -157,17 +165,7 @@ class GenerateRequest:
             }
             for name in ("options", "masks"):
                 given[name] = {_text(key): _text(value) for key, value in given.get(name, {}).items()}
-            for name in (
-                "prompt",
-                "negative",
-                "model",
-                "method",
-                "harmonize",
-                "given",
-                "style",
-                "device",
-                "dtype",
-            ):
+            for name in _TEXTS:
                 if name in given:
                     given[name] = _text(given[name])
         except (KeyError, TypeError, ValueError, AttributeError) as error:

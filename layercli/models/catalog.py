@@ -86,10 +86,11 @@ def at_hand(name: str) -> Path:
     )
 
 
-def load_model(name: str, device: str = "auto", dtype: str = "auto") -> Model:
+def load_model(name: str, device: str = "auto", dtype: str = "auto", offload: str = "none") -> Model:
     """Open a model of the table, a folder in diffusers' format, or a checkpoint in one safetensors file.
 
-    device: auto, cuda, mps or cpu; dtype: auto, float32, float16 or bfloat16. Never downloads.
+    device: auto, cuda, mps or cpu; dtype: auto, float32, float16 or bfloat16; offload: none, or "model" or
+    "sequential" for networks that come to the device only to work (see models.offload). Never downloads.
     Raises LayercliError for an unknown name (listing the known ones), a model that is not on this machine
     (saying how to fetch it), and files that are missing or damaged.
     """
@@ -100,19 +101,26 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto") -> Model:
         if not folder.exists():
             raise _unknown(name)
         family = family_of(folder)
+    import torch
+
     from layercli.models.family import resolve_device, resolve_dtype
 
     module, _, cls = family.partition(":")
     where = resolve_device(device)
     number_type = resolve_dtype(dtype, where)
+    settings = {
+        "name": name,
+        "device": where if offload == "none" else torch.device("cpu"),
+        "dtype": number_type,
+    }
     model: Model
     if folder.is_file():
         reader = importlib.import_module("layercli.models.single_file")
-        model = reader.load_single_file(folder, module, name=name, device=where, dtype=number_type)
-        return model
-    model = getattr(importlib.import_module(f"layercli.models.{module}"), cls).load(
-        folder, name=name, device=where, dtype=number_type
-    )
+        model = reader.load_single_file(folder, module, **settings)
+    else:
+        model = getattr(importlib.import_module(f"layercli.models.{module}"), cls).load(folder, **settings)
+    if offload != "none":
+        importlib.import_module("layercli.models.offload").offload(model, offload, where)
     return model
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +14,12 @@ from layercli.core.geometry import Size
 
 GRAY = 0.5
 """What lies under transparency when a codec knows no alpha: mid-gray, as LayerDiffuse has it."""
+
+
+SLICED = 1_500_000
+"""Pixels of all pictures together, from which an RGB autoencoder takes them one by one: the same pixels."""
+TILED = 2_000_000
+"""Pixels of one picture, from which it is taken in tiles that are blended: nearly the same pixels."""
 
 
 class Codec(Protocol):
@@ -103,6 +110,7 @@ class RGBCodec:
         """
         alpha = rgba[:, 3:]
         rgb_pm1 = (rgba[:, :3] * alpha + GRAY * (1 - alpha)) * 2 - 1
+        self._be_frugal(rgb_pm1.shape)
         posterior = self.vae.encode(rgb_pm1.to(self.vae.dtype)).latent_dist
         latents = posterior.mode().float()
         if offset is not None:
@@ -117,9 +125,17 @@ class RGBCodec:
     def decode(self, latents: Tensor) -> Tensor:
         """Latents -> opaque pictures."""
         unscaled = self.unscaled(latents)
+        count, _, height, width = latents.shape
+        self._be_frugal((count, 3, height * self.downscale, width * self.downscale))
         rgb_pm1 = self.vae.decode(unscaled.to(self.vae.dtype), return_dict=False)[0].float()
         rgb = (rgb_pm1 / 2 + 0.5).clamp(0, 1)
         return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)
+
+    def _be_frugal(self, shape: Sequence[int]) -> None:
+        """Take large batches picture by picture, and large pictures in overlapping tiles, to save memory."""
+        count, _, height, width = shape
+        self.vae.use_slicing = count * height * width > SLICED
+        self.vae.use_tiling = height * width > TILED
 
 
 def latent_shape(codec: Codec, size: Size, multiple: int) -> tuple[int, int, int]:

@@ -1,0 +1,117 @@
+"""Too little memory: said before, and told with what would fit, on whatever device it runs out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from layercli.cli import fitting, making
+from layercli.cli.fitting import doubt, needed, what_fits
+from layercli.core.errors import LayercliError
+from layercli.core.geometry import Size
+from layercli.core.requests import GenerateRequest
+from tests import tiny
+
+GPU, CPU = torch.device("cuda"), torch.device("cpu")
+GIB = 2**30
+
+
+def asked(**changes: object) -> GenerateRequest:
+    settings = {"foregrounds": ("a fox",), "background": "snow", "model": "sdxl", "size": Size(1024, 1024)}
+    return GenerateRequest(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def test_what_would_fit_is_the_gentlest_change_that_does() -> None:
+    wide = asked(dtype="float32")
+    steps = [(what_fits(wide, GPU, free * GIB)) for free in (14, 9, 5, 3)]
+    assert steps[0] == "Try: --dtype float16"
+    assert steps[1].startswith("Try: --dtype float16 --offload model")
+    assert "--offload sequential" in steps[2]
+    assert "--size 512x512" in steps[3]
+    assert what_fits(asked(), GPU, 100_000_000) == "Try: --device cpu"
+    assert what_fits(asked(), CPU, 2 * GIB) == "Try a smaller --size, or fewer foregrounds."
+    # what is proposed does fit by the same arithmetic
+    for free, words in zip((14, 9, 5, 3), steps, strict=True):
+        pairs = dict(zip(words.split()[1::2], words.split()[2::2], strict=True))
+        change = {key.removeprefix("--"): value for key, value in pairs.items()}
+        if "size" in change:
+            change["size"] = Size.parse(change["size"])
+        assert needed(wide.replace(**change), GPU) <= free * GIB
+
+
+def test_a_doubt_is_told_with_both_sizes_and_only_where_there_is_one() -> None:
+    told = doubt(asked(), GPU, 8 * GIB)
+    assert "8.0 GiB are free on cuda" in told and "--offload model" in told
+    assert doubt(asked(), GPU, 80 * GIB) == ""
+    assert doubt(asked(model="embedded"), CPU, 1) == ""
+    assert doubt(asked(model="no-such-model"), CPU, 1) == ""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 17.9 GB)"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate"),
+        MemoryError(),
+    ],
+)
+def test_running_out_of_memory_names_what_would_fit(run, here, monkeypatch, error) -> None:
+    folder = tiny.save("sd15", here / "mine")
+
+    def full(*_: object) -> None:
+        raise error
+
+    method = making.registry.load(making.METHODS, "layerfusion")
+    monkeypatch.setattr(method, "generate", full)
+    words = ("generate", "--fg", "a cat", "--bg", "a sofa", "--model", str(folder), "--size", "1024x512")
+    result = run(*words, "--device", "cpu", "-o", "cat.psd")
+    assert result.exit_code == 2, result.output
+    assert "not enough memory on cpu" in result.stderr
+    assert "--size" in result.stderr
+    assert not Path("cat.psd").exists()
+
+
+def test_another_failure_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shape"), fitting.told_when_full(asked(), CPU, 1):
+        raise RuntimeError("shape mismatch")
+    with pytest.raises(LayercliError, match="no layer"), fitting.told_when_full(asked(), CPU, 1):
+        raise LayercliError("There is no layer.")
+
+
+def test_a_doubt_is_said_before_the_model_is_loaded(run, here, monkeypatch) -> None:
+    folder = tiny.save("sd15", here / "mine")
+    monkeypatch.setattr(fitting, "free_on", lambda device: 1000)
+    monkeypatch.setattr(making, "free_on", lambda device: 1000)
+    words = ("generate", "--fg", "a", "--bg", "b", "--model", str(folder), "--size", "32x32", "--steps", "1")
+    result = run(*words, "--device", "cpu", "--harmonize", "none", "-o", "cat.psd")
+    assert result.exit_code == 0, result.output
+    assert "GiB are free on cpu" in result.stderr.partition("Loading")[0]
+
+
+@pytest.mark.parametrize("how", ["model", "sequential"])
+def test_offloading_makes_the_same_picture(run, here, how) -> None:
+    from layercli.cli.files import read_stack
+
+    folder = tiny.save("sd15", here / "mine")
+    words = ("generate", "--fg", "a cat", "--bg", "a sofa", "--model", str(folder), "--size", "32x32")
+    made = []
+    for name, more in (("a.psd", ()), ("b.psd", ("--offload", how))):
+        result = run(*words, "--steps", "2", "--device", "cpu", "-o", name, *more)
+        assert result.exit_code == 0, result.stderr
+        made.append(read_stack(Path(name)))
+    assert made[0].names == made[1].names
+    assert all(
+        (one.rgba == other.rgba).all() for one, other in zip(made[0].layers, made[1].layers, strict=True)
+    )
+    assert made[1].receipt.request["offload"] == how
+
+
+def test_another_word_for_offload_is_refused(refused) -> None:
+    told = refused("generate", "--fg", "a", "--bg", "b", "--offload", "some")
+    assert "offload" in told and "sequential" in told
+    assert "nothing to gain" in refused(
+        "generate", "--fg", "a", "--bg", "b", "--offload", "model", "--device", "cpu"
+    )
