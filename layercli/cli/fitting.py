@@ -9,13 +9,11 @@ from typing import Any
 
 from layercli.cli.sentences import is_out_of_memory
 from layercli.core.errors import LayercliError
-from layercli.core.geometry import Size
 from layercli.core.requests import GenerateRequest
 from layercli.models.catalog import MODELS, family_of
-from layercli.models.memory import SHAPES, need
+from layercli.models.memory import SHAPES, need, smaller
 
 GIB = 2**30
-_LEAST = 256
 
 
 def needed(request: GenerateRequest, device: Any) -> int | None:
@@ -23,15 +21,18 @@ def needed(request: GenerateRequest, device: Any) -> int | None:
     family = _family(request.model)
     if family not in SHAPES:
         return None
-    half = request.dtype in ("float16", "bfloat16") or (request.dtype == "auto" and device.type == "cuda")
     frames = len(request.foregrounds) + 2
     return need(
         family,
-        bytes_each=2 if half else 4,
+        bytes_each=2 if _is_half(request, device) else 4,
         offload=request.offload,
         size=request.size,
         frames=frames * (1 if request.guidance == 1 else 2),
     )
+
+
+def _is_half(request: GenerateRequest, device: Any) -> bool:
+    return request.dtype in ("float16", "bfloat16") or (request.dtype == "auto" and device.type == "cuda")
 
 
 def _family(model: str) -> str:
@@ -56,22 +57,20 @@ def free_on(device: Any) -> int:
 
 def what_fits(request: GenerateRequest, device: Any, free: int) -> str:
     """The gentlest change by which a picture fits into so many bytes, as the option to type."""
-    gpu = device.type in ("cuda", "mps")
+    gpu, family = device.type in ("cuda", "mps"), _family(request.model)
     asked = [request]
-    if gpu and request.dtype != "bfloat16":
+    if gpu and not _is_half(request, device):
         asked.append(request.replace(dtype="float16"))
     if gpu:
         levels = ("none", "model", "sequential")
         asked += [asked[-1].replace(offload=how) for how in levels[levels.index(request.offload) + 1 :]]
-    size = asked[-1].size
-    while min(size.width, size.height) // 2 >= _LEAST:
-        size = Size(size.width // 2 // 64 * 64, size.height // 2 // 64 * 64)
+    if family in SHAPES and (size := smaller(family, request.size)) is not None:
         asked.append(asked[-1].replace(size=size))
     for change in asked[1:]:
         bytes_needed = needed(change, device)
         if bytes_needed is not None and bytes_needed <= free:
             return f"Try: {_flags(request, change)}"
-    return "Try: --device cpu" if gpu else "Try a smaller --size, or fewer foregrounds."
+    return "Try: --device cpu" if gpu else "Try fewer foregrounds, or a smaller model: layercli models"
 
 
 def _flags(before: GenerateRequest, after: GenerateRequest) -> str:

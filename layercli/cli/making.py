@@ -83,11 +83,11 @@ def stored_request(path: Path) -> GenerateRequest:
 
 def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
     """Load the model of the first request, which all share, and write picture after picture."""
+    from layercli.models.family import resolve_device
+
     first = pictures[0].request
     method = registry.load(METHODS, first.method)
     options = registry.options_for(method, first.options)
-    from layercli.models.family import resolve_device
-
     device = resolve_device(first.device)
     free = free_on(device)
     if unsure := doubt(first, device, free):

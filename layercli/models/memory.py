@@ -19,11 +19,13 @@ SLACK = 2.0
 class Shape:
     """What of a family counts for memory, in numbers.
 
-    layer: of its largest layer; frame: alive at once in the UNet, for each pixel of each frame; picture:
-    alive at once in the autoencoder, for each pixel; wide_vae: whether that computes in float32 anyway.
+    native: the side it is made for, in pixels; layer: of its largest layer; frame: alive at once in the UNet,
+    for each pixel of each frame; picture: alive at once in the autoencoder, for each pixel; wide_vae: whether
+    that computes in float32 anyway.
     """
 
     parts: tuple[str, ...]
+    native: int
     layer: int
     frame: int
     picture: int = 768
@@ -31,9 +33,12 @@ class Shape:
 
 
 SHAPES = {
-    "sd15": Shape(parts=("sd15.unet", "sd15.vae", "sd15.text_encoder"), layer=29_492_480, frame=130),
+    "sd15": Shape(
+        parts=("sd15.unet", "sd15.vae", "sd15.text_encoder"), native=512, layer=29_492_480, frame=130
+    ),
     "sdxl": Shape(
         parts=("sdxl.unet", "sdxl.vae", "sdxl.text_encoder", "sdxl.text_encoder_2"),
+        native=1024,
         layer=29_492_480,
         frame=80,
         wide_vae=True,
@@ -42,9 +47,9 @@ SHAPES = {
 
 
 def need(family: str, *, bytes_each: int, offload: str, size: Size, frames: int) -> int:
-    """Bytes on the device for a picture: weights, and work on so many frames of this size at once."""
+    """Bytes on the device for a picture: weights, and work on so many frames at once; size: of the canvas."""
     shape = SHAPES[family]
-    pixels = size.width * size.height
+    pixels = drawn_pixels(family, size)
     sizes = {
         part: STRUCTURES[part].parameters * (4 if shape.wide_vae and part.endswith(".vae") else bytes_each)
         for part in shape.parts
@@ -58,3 +63,19 @@ def need(family: str, *, bytes_each: int, offload: str, size: Size, frames: int)
     if offload == "model":
         return max(unet + drawing, vae + decoding, *texts)
     return sum(sizes.values()) + max(drawing, decoding)
+
+
+def drawn_pixels(family: str, canvas: Size) -> int:
+    """Pixels that are drawn for a canvas: its own, or those of the native area where it is far from that."""
+    native = SHAPES[family].native ** 2
+    own = canvas.width * canvas.height
+    return own if 0.5 <= own / native <= 2.25 else native
+
+
+def smaller(family: str, canvas: Size) -> Size | None:
+    """The canvas' shape at little more than half the native area, the least that is drawn; None if it is."""
+    native = SHAPES[family].native ** 2
+    scale = (0.5625 * native / (canvas.width * canvas.height)) ** 0.5
+    width, height = (max(64, round(side * scale / 64) * 64) for side in (canvas.width, canvas.height))
+    size = Size(width, height)
+    return size if drawn_pixels(family, size) < drawn_pixels(family, canvas) else None

@@ -25,15 +25,17 @@ def asked(**changes: object) -> GenerateRequest:
 
 def test_what_would_fit_is_the_gentlest_change_that_does() -> None:
     wide = asked(dtype="float32")
-    steps = [(what_fits(wide, GPU, free * GIB)) for free in (14, 9, 5, 3)]
+    steps = [(what_fits(wide, GPU, int(free * GIB))) for free in (14, 9, 6.2, 4)]
     assert steps[0] == "Try: --dtype float16"
     assert steps[1].startswith("Try: --dtype float16 --offload model")
     assert "--offload sequential" in steps[2]
-    assert "--size 512x512" in steps[3]
+    assert "--size 768x768" in steps[3]
+    assert what_fits(asked(), GPU, 8 * GIB) == "Try: --offload model"
     assert what_fits(asked(), GPU, 100_000_000) == "Try: --device cpu"
-    assert what_fits(asked(), CPU, 2 * GIB) == "Try a smaller --size, or fewer foregrounds."
+    assert what_fits(asked(), CPU, 2 * GIB).startswith("Try fewer foregrounds")
+    assert what_fits(asked(size=Size(768, 768)), CPU, 2 * GIB).startswith("Try fewer foregrounds")
     # what is proposed does fit by the same arithmetic
-    for free, words in zip((14, 9, 5, 3), steps, strict=True):
+    for free, words in zip((14, 9, 6.2, 4), steps, strict=True):
         pairs = dict(zip(words.split()[1::2], words.split()[2::2], strict=True))
         change = {key.removeprefix("--"): value for key, value in pairs.items()}
         if "size" in change:
@@ -70,7 +72,7 @@ def test_running_out_of_memory_names_what_would_fit(run, here, monkeypatch, erro
     result = run(*words, "--device", "cpu", "-o", "cat.psd")
     assert result.exit_code == 2, result.output
     assert "not enough memory on cpu" in result.stderr
-    assert "--size" in result.stderr
+    assert "--size" in result.stderr or "fewer foregrounds" in result.stderr
     assert not Path("cat.psd").exists()
 
 
