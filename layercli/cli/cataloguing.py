@@ -39,7 +39,7 @@ def describe(name: str) -> dict[str, Any]:
         "folder": str(folder) if folder else None,
         "family": entry.family.partition(":")[0] or None,
         "hub": entry.hub or None,
-        "commit": record.commit if record else entry.commit or None,
+        "commit": record.commit if record else folder.name if entry.hub and folder else entry.commit or None,
         "fetched": record.when if record else None,
         "files": list(entry.files),
         "native_size": entry.native,
@@ -156,7 +156,9 @@ def verify_models(talk: Output, names: list[str]) -> None:
     """One row per file of the models named, or of all that are at hand; raises where a file is not right."""
     wrong: dict[str, str] = {}
     data, rows = [], []
-    for name in names or [name for name in CATALOG if place_of(name)]:
+    for name in names or [
+        name for name in CATALOG if folder_of(name) or read_record(name, CATALOG[name].hub)
+    ]:
         with talk.progress(f"verifying {name}") as on_step:
             checks = _checks(name, on_step)
         data.append({"name": name, "files": [{"path": one.path, "state": one.state} for one in checks]})

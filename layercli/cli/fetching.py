@@ -23,9 +23,17 @@ def pull_model(
 ) -> None:
     """Fetch a row of the catalogue, or a net, into its cache, and answer with where it lies."""
     if name in nets.NETS:
-        _answer(talk, name, nets.weights_of(name) or nets.fetch(name))
+        place = nets.weights_of(name)
+        if place is None:
+            hub.refuse_offline(name)
+            place = nets.fetch(name)
+        _answer(talk, name, place)
         return
     entry = row(name)
+    if not entry.hub:
+        raise LayercliError(
+            f'"{name}" is part of layercli: there is nothing to fetch.', "Try: layercli doctor"
+        )
     if precision not in _PRECISIONS:
         raise LayercliError(
             f'There is no number type called "{precision}" to fetch.',
@@ -111,11 +119,7 @@ def remove_model(talk: Output, name: str, *, yes: bool) -> None:
     folder = hub_cache.repository_folder(entry.hub)
     if not folder.is_dir():
         raise LayercliError(f'"{name}" is not on this machine.', "Try: layercli models list")
-    sharing = {
-        other: CATALOG[other]
-        for other in CATALOG
-        if other != name and CATALOG[other].hub == entry.hub and folder_of(other) is not None
-    }
+    sharing = {other: CATALOG[other] for other in CATALOG if other != name and keeps(other, entry)}
     own = {
         place: [
             file
@@ -125,6 +129,11 @@ def remove_model(talk: Output, name: str, *, yes: bool) -> None:
         for place in (folder / "snapshots").glob("*")
     }
     single = sorted({file for files in own.values() for file in files})
+    if sharing and not single:
+        raise LayercliError(
+            f'"{name}" has no files of its own: it shares them with {", ".join(sharing)}.',
+            f"Try: layercli models remove {next(iter(sharing))}",
+        )
     what = f"{', '.join(single)} of {entry.hub}" if sharing else f"all of {entry.hub}"
     if not yes and not agreed(f"Remove {what} from {hub_cache.cache_folder()}?"):
         raise LayercliError(
@@ -137,6 +146,15 @@ def remove_model(talk: Output, name: str, *, yes: bool) -> None:
     forget_record(name)
     talk.line(f"{freed / 1e9:.2f} GB freed")
     talk.answer({"name": name, "freed_bytes": freed})
+
+
+def keeps(other: str, entry: Entry) -> bool:
+    """Whether a row that is at hand has files in the repository of another one that must stay without it."""
+    row_of_it = CATALOG[other]
+    if row_of_it.hub != entry.hub or folder_of(other) is None:
+        return False
+    apart = not all(entry.names(file) for file in row_of_it.files)
+    return apart or read_record(other, entry.hub) is not None
 
 
 def agreed(question: str) -> bool:

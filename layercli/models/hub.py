@@ -72,7 +72,7 @@ def ask(hub: str, patterns: Iterable[str], revision: str = "main", *, half: bool
 
     Raises LayercliError where the hub cannot be asked, or has no such repository, revision or files.
     """
-    _refuse_offline(hub)
+    refuse_offline(hub)
     from huggingface_hub import HfApi
 
     with _failures(hub, revision), _quiet():
@@ -137,7 +137,7 @@ def fetch(offer: Offer, on_bytes: OnBytes = lambda done, total: None) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.file_download import are_symlinks_supported
 
-    _refuse_offline(offer.hub)
+    refuse_offline(offer.hub)
     missing = offer.missing
     _make_room(offer, missing)
     done = offer.bytes - sum(file.bytes for file in missing)
@@ -221,7 +221,8 @@ def _make_room(offer: Offer, missing: Iterable[HubFile]) -> None:
         )
 
 
-def _refuse_offline(hub: str) -> None:
+def refuse_offline(hub: str) -> None:
+    """Raise LayercliError where the environment says that nothing is to be fetched."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "LAYERCLI_OFFLINE"):
         if os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"}:
             raise LayercliError(

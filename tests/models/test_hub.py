@@ -255,6 +255,12 @@ def test_an_unknown_name_and_number_type_are_refused(hub: Hub) -> None:
     assert "sdxl" in error_of(run("models", "pull", "sdxxl"))
     assert "float32" in error_of(run("models", "pull", "sdxl", "--precision", "int4"))
     assert "part of layercli" in error_of(run("models", "remove", "embedded", "--yes"))
+    assert "nothing to fetch" in error_of(run("models", "pull", "embedded"))
+
+
+def test_nets_for_photos_are_not_fetched_offline_either(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAYERCLI_OFFLINE", "1")
+    assert "LAYERCLI_OFFLINE is set" in error_of(run("models", "pull", "u2netp"))
 
 
 def test_verify_finds_what_is_missing_cut_or_changed(repository: Repository, hub: Hub) -> None:
@@ -316,9 +322,28 @@ def test_rows_of_one_repository_are_removed_apart(hub: Hub) -> None:
     assert joint in told.stderr and "decoder" not in told.stderr
     assert folder_of(rows[1]) is None
     assert run("models", "verify", rows[0]).exit_code == 0
+    told = json.loads(run("models", "verify", "--all", "--json").stdout)["models"]
+    assert [one["name"] for one in told] == ["embedded", rows[0]]
     assert len(list((repository_folder(LAYERDIFFUSE) / "blobs").iterdir())) == len(names) - 1
     run("models", "remove", rows[0], "--yes")
     assert not repository_folder(LAYERDIFFUSE).exists()
+
+
+def test_words_come_with_their_model_and_go_with_it_unless_they_were_asked_for(hub: Hub) -> None:
+    words = CATALOG["sd15-words"].files
+    files = {name: name.encode() for name in (*words, "model_index.json", "unet/config.json")}
+    hub.repositories[SD15] = Repository(files=files)
+    run("models", "pull", "sd15", "--accept-licence")
+    assert folder_of("sd15-words") == folder_of("sd15")
+    run("models", "remove", "sd15", "--yes")
+    assert not repository_folder(SD15).exists()
+    for name in ("sd15-words", "sd15"):
+        assert run("models", "pull", name, "--accept-licence").exit_code == 0
+    assert "shares them with sd15" in error_of(run("models", "remove", "sd15-words", "--yes"))
+    assert run("models", "remove", "sd15", "--yes").exit_code == 0
+    assert folder_of("sd15") is None and folder_of("sd15-words") is not None
+    told = json.loads(run("models", "info", "sd15-words", "--json").stdout)
+    assert told["commit"] == hub.repositories[SD15].commit
 
 
 def test_a_repository_without_the_files_is_refused(hub: Hub) -> None:
