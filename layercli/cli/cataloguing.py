@@ -75,7 +75,7 @@ def show_table(talk: Output) -> None:
     rows = [
         [
             told["name"],
-            "yes" if told["at_hand"] else f"no, {told['gigabytes']:g} GB" if told["hub"] else "no",
+            "yes" if told["at_hand"] else f"no, {_size(told['gigabytes'])}" if told["hub"] else "no",
             f"{told['native_size']} px",
             told["licence"],
             _origin(told),
@@ -100,6 +100,10 @@ def show_table(talk: Output) -> None:
     for told in nets:
         if not told["at_hand"] and told["fetched_from"]:
             talk.say(f"To fetch {told['name']}: layercli decompose PHOTO --net {told['name']}")
+
+
+def _size(gigabytes: float) -> str:
+    return f"{gigabytes:g} GB" if gigabytes else "a few MB"
 
 
 def _origin(told: Mapping[str, Any]) -> str:

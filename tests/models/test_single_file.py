@@ -207,13 +207,23 @@ def test_another_suffix_and_no_file_are_refused(tmp_path: Path) -> None:
         load_model("layerdiffuse-xl")
 
 
-def test_published_names_cover_the_real_shapes() -> None:
-    """The real architectures, on the meta device: every place of their UNets is filled by the conversion."""
-    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+def test_the_conversion_fills_every_place_of_the_real_architectures() -> None:
+    """On the meta device: the networks of SD 1.5 and SDXL under their original names."""
+    from diffusers.loaders import single_file_utils as conversion
 
-    for build, levels in ((published.sd15_unet, 4), (published.sdxl_unet, 3)):
-        with torch.device("meta"):
-            network = build()
-        state = network.state_dict()
+    with torch.device("meta"):
+        unets = ((published.sd15_unet(), 4), (published.sdxl_unet(), 3))
+        vae, text = published.sdxl_vae(), published.clip_bigg()
+    for unet, levels in unets:
+        state = unet.state_dict()
         original = original_names.unet_names(state, levels=levels, layers=2)
-        assert convert_ldm_unet_checkpoint(original, network.config).keys() == state.keys()
+        assert shapes(conversion.convert_ldm_unet_checkpoint(original, unet.config)) == shapes(state)
+    original = original_names.vae_names(vae.state_dict(), levels=4)
+    assert shapes(conversion.convert_ldm_vae_checkpoint(original, vae.config)) == shapes(vae.state_dict())
+    original = original_names.open_clip_names(text.state_dict())
+    found = conversion.convert_open_clip_checkpoint(text, original, prefix="conditioner.embedders.1.model.")
+    assert shapes(found) == shapes(text.state_dict())
+
+
+def shapes(tensors: dict[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
