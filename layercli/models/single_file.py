@@ -6,7 +6,7 @@ folder beside it, or of the same family on this machine, or else as published; w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def load_single_file(path: Path, kind: str, *, name: str, device: torch.device, 
     from layercli.models.sd15 import SD15Model
     from layercli.models.sdxl import SDXLModel
 
-    beside = settings_folder(path, kind)
+    beside = sources(path, kind)
     tokenizers = tuple(_tokenizer(path, kind, beside, part) for part in _TOKENIZERS[kind])
     more: dict[str, Any] = {"name": name, "device": device, "dtype": dtype, "weight_files": (path,)}
     schedule = Schedule.from_config(_settings(beside, "scheduler", published.SCHEDULE))
@@ -54,32 +54,30 @@ def load_single_file(path: Path, kind: str, *, name: str, device: torch.device, 
 _TOKENIZERS = {"sd15": ("tokenizer",), "sdxl": ("tokenizer", "tokenizer_2")}
 
 
-def settings_folder(path: Path, kind: str) -> Path | None:
-    """A folder of the file's own name beside it, or of the same family in the cache, or None."""
+def sources(path: Path, kind: str) -> tuple[Path, ...]:
+    """Folders with what a file lacks: one of its own name beside it, then its family's in the cache."""
     own = path.with_suffix("")
-    if own.is_dir():
-        return own
-    return next((folder for name in WORDS[kind] if (folder := folder_of(name)) is not None), None)
+    cached = [folder for name in WORDS[kind] if (folder := folder_of(name)) is not None]
+    return (*([own] if own.is_dir() else []), *cached)
 
 
-def _settings(folder: Path | None, part: str, otherwise: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("scheduler_config.json",) if part == "scheduler" else ("config.json",)
-    for file in [folder / part / name for name in names] if folder is not None else []:
-        if file.is_file():
-            return read_config(file, _HINT)
-    return dict(otherwise)
+def _settings(folders: Sequence[Path], part: str, otherwise: Mapping[str, Any]) -> dict[str, Any]:
+    name = "scheduler_config.json" if part == "scheduler" else "config.json"
+    file = next((folder / part / name for folder in folders if (folder / part / name).is_file()), None)
+    return dict(otherwise) if file is None else read_config(file, _HINT)
 
 
-def _tokenizer(path: Path, kind: str, folder: Path | None, part: str) -> Any:
+def _tokenizer(path: Path, kind: str, folders: Sequence[Path], part: str) -> Any:
     from transformers import CLIPTokenizer
 
-    if folder is None or not (folder / part).is_dir():
+    words = next((folder / part for folder in folders if (folder / part).is_dir()), None)
+    if words is None:
         raise LayercliError(
             f"{path} holds no words: a checkpoint in one file has no {part}.",
             f"To fetch one (2 MB), type: {fetch_command(WORDS[kind][0])}",
         )
-    with reading(folder / part, _HINT):
-        return CLIPTokenizer.from_pretrained(folder / part, local_files_only=True)
+    with reading(words, _HINT):
+        return CLIPTokenizer.from_pretrained(words, local_files_only=True)
 
 
 def _tensors(path: Path, *prefixes: str) -> dict[str, Tensor]:

@@ -107,6 +107,22 @@ def test_without_a_folder_the_settings_are_the_published_ones(
     assert len(full.state_dict()) / 2 < int(missing) < len(full.state_dict())
 
 
+def test_words_of_the_cache_do_where_the_folder_beside_has_none(
+    beside: Path, family: str, monkeypatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(beside.parent))
+    place = beside.parent / f"models--{CATALOG[family].hub.replace('/', '--')}" / "snapshots" / "main"
+    for part in ("tokenizer", "tokenizer_2"):
+        for name in CATALOG["sd15-words"].files:
+            to = place / part / Path(name).name
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_text("{}")
+        if (beside.with_suffix("") / part).is_dir():
+            shutil.copytree(beside.with_suffix("") / part, place / part, dirs_exist_ok=True)
+            shutil.rmtree(beside.with_suffix("") / part)
+    assert load_model(str(beside), device="cpu").words(["a cat"])[1].any()
+
+
 def test_a_tensor_of_another_shape_is_named(beside: Path) -> None:
     from safetensors.torch import load_file
 
