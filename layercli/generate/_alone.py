@@ -18,6 +18,7 @@ from layercli.generate._harmonize import MethodOptions, styled
 from layercli.generate._layers import pixels
 from layercli.generate._placement import resized
 from layercli.models.family import Kind, Model
+from layercli.models.reuse import deep_features_reused
 
 
 def generate(
@@ -29,7 +30,7 @@ def generate(
     """Draw the background of a request that has no foregrounds, as the one layer of a stack."""
     working = model.working_size(request.size)
     start = frame_noise(request.seed, [0], model.latent_shape(working.made)).to(model.device)
-    with torch.no_grad():
+    with torch.no_grad(), deep_features_reused(model.unets, options.fast):
         x = draw_alone(request, model, options, start, lambda done: on_step(done, request.steps))
         made = model.decode(x, ["background"])[0]
     picture = resized(made[:, : working.used.height, : working.used.width], request.size)

@@ -106,7 +106,9 @@ class Exchange:
         low, high = self.rules.window
         self._active = low <= t <= high and not recording
         if part != "scene":  # a new step: what the last call read makes its masks
-            self._known, self._fresh = self._fresh, _Maps()
+            self._known = self._fresh
+            # What a step does not read, because deep features are reused, stays as it was.
+            self._fresh = _Maps(structure=self._known.structure, content=dict(self._known.content))
             self._masks.clear()
             self._note_hint()
 

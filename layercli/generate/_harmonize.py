@@ -40,7 +40,9 @@ class MethodOptions:
     transfer (light and shadow, or the whole picture), smooth, reach, strongest, colour, contact (see
     _light.Transfer), against (harmonise the bare background too, and keep only what the objects change).
     Sampling: eta, rescale (of guidance). Alpha: levels (what becomes 0 and 1), specks (the share of an object
-    below which a loose piece is cleared), hold (down to which time a mask holds its foreground).
+    below which a loose piece is cleared), hold (down to which time a mask holds its foreground). Speed: fast
+    (2: every second step computes the network's outermost layers alone, the rest is kept from the step
+    before; the picture changes by a little).
     """
 
     window: tuple[int, int] = (400, 600)
@@ -57,9 +59,12 @@ class MethodOptions:
     levels: tuple[float, float] = (0.06, 0.94)
     specks: float = 0.01
     hold: int = 500
+    fast: int = 1
 
     def __post_init__(self) -> None:
         check_times("window", self.window)
+        if self.fast < 1:
+            raise LayercliError(f"fast={self.fast} is not 1 or more.", "Try: -O fast=2")
         if not 0 <= self.levels[0] < self.levels[1] <= 1:
             raise LayercliError("levels are two rising numbers from 0 to 1.", "Try: -O levels=0.06-0.94")
 

@@ -104,12 +104,11 @@ def sample_frames(
     """
     k = len(scene.foregrounds)
     exchange = _exchange(model, scene, rules, sampling)
-    kinds: tuple[Kind, ...] = ("foreground", "background", "global")
     steps: list[tuple[State, State]] = []
     with ExitStack() as stack, torch.no_grad():
-        walks = _walks(model, scene, sampling, exchange)
+        walks = _walks(model, scene, sampling, exchange, rules)
         if exchange is not None:
-            for unet in {id(model.unet_for(kind)): model.unet_for(kind) for kind in kinds}.values():
+            for unet in model.unets:
                 stack.enter_context(edited_attention(unet, exchange))
         for done, states in enumerate(zip(*walks, strict=True), 1):
             joint = len(states) == 1
@@ -123,9 +122,12 @@ def sample_frames(
 
 
 def _walks(
-    model: Model, scene: Scene, sampling: Sampling, exchange: Exchange | None
+    model: Model, scene: Scene, sampling: Sampling, exchange: Exchange | None, rules: Rules | None
 ) -> list[Iterator[State]]:
-    """One sampling loop over all frames, or two, foregrounds first."""
+    """One sampling loop over all frames, or two, foregrounds first.
+
+    Below the times at which frames meet, nothing looks at the blended frame any more: it is not computed.
+    """
     k = len(scene.foregrounds)
     prompts = [*scene.foregrounds, scene.background, *([] if scene.blended is None else [scene.blended])]
     text, empty = _text(model, scene, prompts), _text(model, scene, [scene.negative] * len(prompts))
@@ -142,6 +144,12 @@ def _walks(
         denoise = model.guided(
             text.select(rows), empty.select(rows), sampling.guidance, rescale=sampling.rescale
         )
+        if scene.blended is not None and part != "foregrounds" and rules is not None:
+            fewer = rows[:-1]
+            rest = model.guided(
+                text.select(fewer), empty.select(fewer), sampling.guidance, rescale=sampling.rescale
+            )
+            denoise = _without_last(denoise, rest, rules.window[0])
         if exchange is not None:
             reads = sampling.prior_pass and part != "scene"
             reader = model.denoiser(text.select(range(k))) if reads else None
@@ -205,6 +213,18 @@ def _announced(
         return denoise(x, t)
 
     return announced
+
+
+def _without_last(all_frames: Denoiser, rest: Denoiser, low: int) -> Denoiser:
+    """Below the time `low` the last frame is given the answer of the one before it, and never asked for."""
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        if int(t[0]) >= low:
+            return all_frames(x, t)
+        answer = rest(x[:-1], t[:-1])
+        return torch.cat([answer, answer[-1:]])
+
+    return denoise
 
 
 def hold_shapes(guides: Mapping[int, Guide]) -> Callable[[State], Tensor]:

@@ -25,6 +25,7 @@ from layercli.models.adapters import adapter_folder, chosen
 from layercli.models.dreamlayer import KIND, DreamLayer, Injection, Rules
 from layercli.models.dreamlayer_text import layered_denoiser, layered_text, whole_denoiser
 from layercli.models.family import Kind, Model
+from layercli.models.reuse import deep_features_reused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,12 @@ def generate(
     plan = canvas_plan(request, model)
     total, size = steps_in_all(request, model, options), plan.working.made
     prompts, negative = prompts_of(request)
-    with torch.no_grad(), adapter.injected(model.unet, rules) as injection:
+    with (
+        torch.no_grad(),
+        adapter.injected(model.unet, rules) as injection,
+        deep_features_reused(model.unets, options.fast),
+    ):
+        injection.remembers = options.fast > 1
         text = layered_text(model, adapter, [prompts], size)
         frames = text.frames
         if request.guidance != 1.0:

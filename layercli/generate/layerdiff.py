@@ -27,6 +27,7 @@ from layercli.models.adapters import adapter_folder, chosen
 from layercli.models.family import Model
 from layercli.models.layerdiff import KIND, Injection, LayerDiff, Rules
 from layercli.models.layerdiff_text import LayerText, layer_denoiser, layer_masks, layer_text, negative_texts
+from layercli.models.reuse import deep_features_reused
 
 PAPERS_SIDE = 32
 """Positions along a side of the paper's latents, in which it gives the blur."""
@@ -77,7 +78,7 @@ def generate(
     plan = canvas_plan(request, model)
     total, size = steps_in_all(request, model, options), plan.working.made
     channels = model.latent_shape(size)[0]
-    with torch.no_grad():
+    with torch.no_grad(), deep_features_reused(model.unets, options.fast):
         prompts, nothing = prompts_of(request)
         negative = negative_texts(prompts, request.negative) if options.negatives == "layers" else nothing
         positive = layer_text(model, adapter, [prompts], size, rules, options.own_text)

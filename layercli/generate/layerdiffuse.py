@@ -36,6 +36,7 @@ from layercli.models.layerdiffuse import (
     sd15_file,
     sdxl_given_files,
 )
+from layercli.models.reuse import deep_features_reused
 from layercli.models.sd15 import SD15Model
 from layercli.models.sdxl import SDXLModel
 
@@ -94,7 +95,7 @@ def generate(
     passes = steps_for(request) if isinstance(model, SDXLModel) else request.steps
     more = passes - request.steps
     total = steps_in_all(request, model, options) + more
-    with torch.no_grad():
+    with torch.no_grad(), deep_features_reused(model.unets, options.fast):
         seen, sampled = _drawn(request, model, options, plan, given, lambda done: on_step(done, total))
         stack = decoded_stack(request, seen, plan, sampled, options.levels, options.specks)
         stack = with_given(stack, given, request)

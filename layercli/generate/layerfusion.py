@@ -28,6 +28,7 @@ from layercli.generate._joint import Sampling, Scene, held, sample_frames
 from layercli.generate._layers import decoded_stack, plan_for
 from layercli.generate._masks import mask_guide
 from layercli.models.family import Model
+from layercli.models.reuse import deep_features_reused
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ def generate(
         prior_pass=options.prior_pass,
     )
     rules = options.rules(model) if meets else None
-    with torch.no_grad():
+    with torch.no_grad(), deep_features_reused(model.unets, options.fast):
         sampled = sample_frames(model, scene, sampling, rules, lambda done: on_step(done, total))
         stack = decoded_stack(request, model, plan, sampled, options.levels, options.specks)
         stack = with_given(stack, given, request)

@@ -142,12 +142,20 @@ class DreamLayer(Adapter):
 
 
 class Injection:
-    """The attention edit of an adapter in a network: `begin` before every call of the network."""
+    """The attention edit of an adapter in a network: `begin` before every call of the network.
+
+    remembers: where a call reads no maps, because the network's deep features are reused, those of the last
+    call that did are taken.
+    """
+
+    remembers = False
 
     def __init__(self, adapter: DreamLayer, rules: Rules) -> None:
         self.adapter, self.rules = adapter, rules
         self._frames: Frames | None = None
+        self._read_whole: Tensor | None = None
         self._maps: tuple[Tensor, Tensor] | None = None
+        self._before: tuple[Tensor, Tensor] | None = None
 
     def begin(
         self, frames: Frames, t: Tensor, grid: Grid, *, spans: Tensor | None = None, own: Tensor | None = None
@@ -157,9 +165,11 @@ class Injection:
         t: (P·F,); grid: rows and columns of the latents; spans: (P, k, L), the words of each foreground in
         the whole picture's text; own: the same in its own text.
         """
+        if self.remembers and self._read_whole is not None:
+            self._before = self.maps()
         self._frames, self._t, self._grid = frames, t, grid
         self._spans, self._own = spans, own
-        self._read_whole: Tensor | None = None
+        self._read_whole = None
         self._read_own: Tensor | None = None
         self._features: Tensor | None = None
         self._maps = None
@@ -167,6 +177,8 @@ class Injection:
 
     def maps(self) -> tuple[Tensor, Tensor]:
         """M_G and M_F of the last call, (P, k, N) each, on the context level's grid; not clipped."""
+        if self._read_whole is None and self.remembers and self._before is not None:
+            return self._before
         if self._maps is None:
             frames, features = self._asked(), self._features
             if self._read_whole is None or self._read_own is None or features is None:
@@ -240,7 +252,8 @@ class Injection:
 
     def _carried(self, hidden: Tensor, frames: Frames) -> Tensor:
         """Eq 9 on a layer's input, in the pictures whose time is in [T_G, 1000]."""
-        if not (self.rules.carry and frames.whole and frames.foregrounds and self._read_whole is not None):
+        known = self._read_whole is not None or (self.remembers and self._before is not None)
+        if not (self.rules.carry and frames.whole and frames.foregrounds and known):
             return hidden
         late = frames.apart(self._t)[:, 0] >= self.rules.carry_from
         if not bool(late.any()):

@@ -143,6 +143,11 @@ class Model(ABC):
     def unet_for(self, kind: Kind) -> nn.Module:
         """The diffusers UNet2DConditionModel that denoises frames of a kind; kinds may share one."""
 
+    @property
+    def unets(self) -> list[nn.Module]:
+        """Every network there is, each once."""
+        return list({id(unet): unet for unet in map(self.unet_for, KINDS)}.values())
+
     @abstractmethod
     def latent_shape(self, size: Size) -> tuple[int, int, int]:
         """(C, h, w) of the latents of a picture; raises LayercliError when a side is no multiple."""

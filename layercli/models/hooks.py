@@ -30,6 +30,13 @@ class AttentionLayer:
     block: int
 
 
+TextMemory = dict[int, tuple[Tensor, Tensor, Tensor]]
+"""Keys and values (B, H, L, d) of texts by the identity of each, which is held with them so that it stays."""
+
+_TEXTS = 4
+"""Texts whose keys and values a layer remembers: what one step asks for at most."""
+
+
 class AttentionCall:
     """One call of one attention layer, as an edit sees it.
 
@@ -45,6 +52,7 @@ class AttentionCall:
         hidden: Tensor,
         text: Tensor | None,
         bias: Tensor | None,
+        told: TextMemory | None = None,
     ) -> None:
         self.layer = layer
         self.hidden = hidden
@@ -52,6 +60,7 @@ class AttentionCall:
         self._attention = attention
         self._original = original
         self._bias = bias
+        self._told = told
 
     @property
     def source(self) -> Tensor:
@@ -60,7 +69,9 @@ class AttentionCall:
 
     def on(self, hidden: Tensor) -> AttentionCall:
         """The same call on other features (B, N, D)."""
-        return AttentionCall(self.layer, self._attention, self._original, hidden, self.text, self._bias)
+        return AttentionCall(
+            self.layer, self._attention, self._original, hidden, self.text, self._bias, self._told
+        )
 
     def output(self) -> Tensor:
         """What the layer gives without an edit: (B, N, D), by diffusers' own processor."""
@@ -73,12 +84,21 @@ class AttentionCall:
         return result
 
     def heads(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, N, d), keys and values (B, H, M, d)."""
+        """Queries (B, H, N, d), keys and values (B, H, M, d); those of a text are computed once a run."""
+        query = self.split(self._attention.to_q(self.hidden))
+        if self.text is None or self._told is None or torch.is_grad_enabled():
+            return query, *self._keys_values()
+        if id(self.text) not in self._told:
+            if len(self._told) == _TEXTS:
+                self._told.pop(next(iter(self._told)))
+            self._told[id(self.text)] = (self.text, *self._keys_values())
+        return query, *self._told[id(self.text)][1:]
+
+    def _keys_values(self) -> tuple[Tensor, Tensor]:
         attention, source = self._attention, self.source
         if self.text is not None and attention.norm_cross:
             source = attention.norm_encoder_hidden_states(source)
-        query, key = self.split(attention.to_q(self.hidden)), self.split(attention.to_k(source))
-        return query, key, self.split(attention.to_v(source))
+        return self.split(attention.to_k(source)), self.split(attention.to_v(source))
 
     def split(self, features: Tensor) -> Tensor:
         """Features by head: (B, M, H·d) -> (B, H, M, d)."""
@@ -120,6 +140,7 @@ class _Processor:
 
     def __init__(self, layer: AttentionLayer, original: Any, edit: AttentionEdit) -> None:
         self.layer, self.original, self.edit = layer, original, edit
+        self.told: TextMemory = {}
 
     def __call__(
         self,
@@ -129,7 +150,13 @@ class _Processor:
         attention_mask: Tensor | None = None,
     ) -> Tensor:
         call = AttentionCall(
-            self.layer, attn, self.original, hidden_states, encoder_hidden_states, attention_mask
+            self.layer,
+            attn,
+            self.original,
+            hidden_states,
+            encoder_hidden_states,
+            attention_mask,
+            self.told,
         )
         return self.edit(call)
 

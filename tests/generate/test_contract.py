@@ -111,6 +111,19 @@ def test_the_network_is_itself_again(model: Model, adapters: Any, method: str) -
 
 
 @every_method
+def test_fast_is_a_little_different_and_always_the_same(model: Model, adapters: Any, method: str) -> None:
+    module, options = options_of(method, model, adapters)
+    _, fast = options_of(method, model, adapters, fast="2")
+    request = asked(model, harmonize="irh", steps=4)
+    plain, quick = (module.generate(request, model, chosen) for chosen in (options, fast))
+    assert options.fast == 1 and not same(plain, quick)
+    assert plain.names == quick.names
+    assert same(quick, module.generate(request, model, fast))
+    assert same(plain, module.generate(request, model, options))
+    assert all("forward" not in vars(part) for part in model.unet.modules())
+
+
+@every_method
 def test_any_size_and_guidance_one(model: Model, adapters: Any, method: str) -> None:
     module, options = options_of(method, model, adapters)
     size = Size(round(model.native_size.width * 1.3) + 3, model.native_size.height + 1)
