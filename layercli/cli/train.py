@@ -1,4 +1,4 @@
-"""Train the weights of the embedded model, one stage at a time."""
+"""Train the embedded model, or an adapter on any model, one stage at a time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from layercli.cli._plugin_group import plugin_group, run_plugin
+from layercli.core import registry
+from layercli.core.errors import LayercliError
 
 PACKAGE = "layercli.train"
 
@@ -24,14 +26,27 @@ def _command(stage: str) -> Callable[..., None]:
             bool | None, typer.Option("--resume/--no-resume", help="Go on from the checkpoint in --out.")
         ] = None,
         device: Annotated[str | None, typer.Option("--device", help="auto, cuda, mps or cpu.")] = None,
+        base: Annotated[
+            str | None,
+            typer.Option(
+                "--base", help="The model an adapter is for, which stays as it is: a name, or a folder."
+            ),
+        ] = None,
         options: Annotated[
             list[str] | None, typer.Option("-O", metavar="KEY=VALUE", help="KEY=VALUE for the stage.")
         ] = None,
     ) -> None:
-        flags = {"data": data, "out": out, "steps": steps, "resume": resume, "device": device}
+        if base is not None and "model" not in registry.outline(PACKAGE, stage):
+            raise LayercliError(
+                f"{stage} trains a part of the embedded model, which has no base.",
+                "Leave --base out, or: layercli train dreamlayer --base sd15",
+            )
+        flags = {"data": data, "out": out, "steps": steps, "resume": resume, "device": device, "model": base}
         run_plugin(ctx.obj, PACKAGE, stage, "train", options, **flags)
 
     return train
 
 
-app = plugin_group(PACKAGE, _command, help="Train the weights of the embedded model, one stage at a time.")
+app = plugin_group(
+    PACKAGE, _command, help="Train the embedded model, or an adapter on any model, one stage at a time."
+)

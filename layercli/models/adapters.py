@@ -145,9 +145,10 @@ def _read_settings(folder: Path, kind: str, network: Sequence[Any]) -> Mapping[s
     return settings
 
 
-def how_to_train(kind: str) -> str:
-    """What to type where an adapter is missing."""
-    return f"Train one: layercli train {kind} --out runs/{kind}, then -O adapter=runs/{kind}/adapter"
+def how_to_train(kind: str, model: str = "embedded") -> str:
+    """What to type where an adapter for a model is missing."""
+    base = "" if model == "embedded" else f" --base {model}"
+    return f"Train one: layercli train {kind}{base} --out runs/{kind}, then -O adapter=runs/{kind}/adapter"
 
 
 def adapter_folder(asked: str, model: str, kind: str) -> Path:
@@ -159,7 +160,9 @@ def adapter_folder(asked: str, model: str, kind: str) -> Path:
     if (folder / FILE).is_file():
         return folder
     missing = f"There is no {kind} adapter in {folder}." if asked else ""
-    raise LayercliError(missing or f'No {kind} adapter comes with the model "{model}".', how_to_train(kind))
+    raise LayercliError(
+        missing or f'No {kind} adapter comes with the model "{model}".', how_to_train(kind, model)
+    )
 
 
 def adapter_hashes(folder: Path, kind: str) -> dict[str, str]:

@@ -49,10 +49,11 @@ def layered_text(
     is_layer = torch.tensor([kind != "global" for kind in frames.kinds], device=ids.device)[:, None]
     content = content & ((content.cumsum(dim=1) <= plain) | ~is_layer)
     ids, content = frames.apart(ids), frames.apart(content)
+    marks_on = content.to(encoded.tokens.device)
     tokens = frames.apart(encoded.tokens)
     layers = torch.arange(frames.each - 1).clamp_max(adapter.settings.most)
     embedding = adapter.assign[layers.to(tokens.device)].to(tokens)  # (F - 1, D)
-    marked = tokens[:, :-1] + embedding[None, :, None] * content[:, :-1, :, None]
+    marked = tokens[:, :-1] + embedding[None, :, None] * marks_on[:, :-1, :, None]
     tokens = torch.cat([marked, tokens[:, -1:]], dim=1)
     spans = tokens.new_zeros(len(prompts), frames.foregrounds, tokens.shape[2])
     mask = None if encoded.mask is None else frames.apart(encoded.mask).clone()
@@ -73,7 +74,7 @@ def layered_text(
             encoded, tokens=tokens.flatten(0, 1), mask=None if mask is None else mask.flatten(0, 1)
         ),
         spans=spans,
-        own=content[:, frames.front].to(tokens),
+        own=marks_on[:, frames.front].to(tokens),
     )
 
 

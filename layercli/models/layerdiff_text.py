@@ -57,8 +57,8 @@ def layer_text(
     enhanced = adapter.enhancer(
         frames.apart(encoded.tokens).to(adapter_type),
         whole.tokens.to(adapter_type),
-        frames.apart(_counting(model, texts)),
-        _counting(model, whole_texts),
+        frames.apart(_counting(model, texts)).to(encoded.tokens.device),
+        _counting(model, whole_texts).to(whole.tokens.device),
         (rules or Rules()).enhance,
     )
     read = encoded.mask

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner, Result
 
+from layercli.cli.app import app
+from layercli.cli.files import read_stack
 from layercli.core.errors import LayercliError
 from layercli.data import corpus, layered, layered_latents
 from layercli.models.catalog import load_model
@@ -252,3 +255,40 @@ def test_latents_of_another_encoder_are_refused(root: Path, tmp_path: Path) -> N
     with pytest.raises(LayercliError) as caught:
         dreamlayer.train(dreamlayer.Options(**settings(root, tmp_path) | {"data": str(tmp_path)}))
     assert "layercli data layered-latents" in caught.value.hint
+
+
+@pytest.mark.parametrize("stage", ["dreamlayer", "layerdiff"])
+def test_an_adapter_for_a_base_is_trained_and_drawn_with(
+    root: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On SD 1.5's family, as a person types it; the loss falls, and the adapter draws."""
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*words: object) -> Result:
+        return CliRunner().invoke(app, [str(word) for word in words])
+
+    small = ["-O", "batch=2", "-O", "rank=2", "-O", "warmup=1", "-O", "learning-rate=0.01"]
+    small += ["-O", "steps-drawn=0", "-O", "precision=fp32", "-O", "caption-drop=0"]
+    for steps in (6, 24):
+        trained = typed(
+            "train", stage, "--base", root / "sd15", "--data", root / "sd15-latents", "--out", "run",
+            "--steps", steps, "--device", "cpu", *small,
+        )  # fmt: skip
+        assert trained.exit_code == 0, trained.stderr
+    rows = [json.loads(line) for line in Path("run/losses.jsonl").read_text().splitlines()]
+    part = "context" if stage == "dreamlayer" else "noise"
+    assert [row["step"] for row in rows] == [6, 24] and rows[1][part] < rows[0][part]
+    drawing = ["generate", "--fg", "a cat", "--bg", "a sofa", "--model", root / "sd15", "--method", stage]
+    drawing += ["--size", "32x32", "--steps", "2", "-o", "a.psd"]
+    missing = typed(*drawing)
+    assert missing.exit_code == 2 and f"layercli train {stage} --base" in missing.stderr
+    drawn = typed(*drawing, "-O", "adapter=run/adapter")
+    assert drawn.exit_code == 0, drawn.stderr
+    stack = read_stack(Path("a.psd"))
+    assert stack.names[:2] == ("background", "a cat") and stack.receipt is not None
+    assert f"{stage}/adapter.safetensors" in stack.receipt.weights
+
+
+def test_a_stage_of_the_embedded_model_has_no_base() -> None:
+    refused = CliRunner().invoke(app, ["train", "base", "--base", "sd15"])
+    assert refused.exit_code == 2 and "base trains a part of the embedded model" in refused.stderr
