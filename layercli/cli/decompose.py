@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from layercli.cli._base import new_app
+from layercli.cli.many_photos import take_apart
 from layercli.cli.output import Output
-from layercli.cli.taking_apart import METHODS, plan_photos, report, take_apart
+from layercli.cli.taking_apart import METHODS, plan_photos, report
 from layercli.core.decompose_request import DecomposeRequest
 from layercli.core.registry import outline
 
@@ -85,6 +86,12 @@ def decompose(
     offline: Annotated[
         bool, typer.Option("--offline", envvar="LAYERCLI_OFFLINE", help="Fetch nothing.")
     ] = False,
+    jobs: Annotated[
+        int, typer.Option("--jobs", metavar="N", min=1, max=256, help="Photos at a time, for many photos.")
+    ] = 1,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on: keep what the same command made of the same photo.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite instead of numbering.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the request and stop.")] = False,
 ) -> None:
@@ -94,4 +101,4 @@ def decompose(
     """
     talk: Output = ctx.obj
     planned = plan_photos(ctx.params)
-    report(talk, planned, None if dry_run else take_apart(talk, planned, offline=offline))
+    report(talk, planned, None if dry_run else take_apart(talk, planned, offline=offline, jobs=jobs))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import tempfile
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from layercli.core import registry
 from layercli.core.errors import LayercliError
 from layercli.core.requests import GenerateRequest
 from layercli.formats._files import safe_file_name
+
+Finished = Callable[[int, Sequence[Target]], bool]
+"""Whether these files, all there, are what picture number so-and-so from 0 would become."""
 
 LONGEST_NAME = 100
 """In bytes of UTF-8; with a number and an ending it stays far below what file systems take."""
@@ -27,15 +31,17 @@ def plan(
     options: Mapping[str, Mapping[str, str]],
     *,
     force: bool,
+    finished: Finished | None = None,
 ) -> list[list[Target]]:
     """Name every file of `count` pictures, and see that each can be written, before any work is done.
 
     stem: the name where `out` says none; out: a file, or a folder to write into. Several pictures are
-    numbered from 1. Without `force` a picture whose files exist gets the next free number.
+    numbered from 1. Without `force` a picture whose files exist gets the next free number, unless they are
+    `finished`: then it keeps them.
     """
     folder, stem = _place(out, stem)
     stems = [stem] if count == 1 else [f"{stem}-{number}" for number in range(1, count + 1)]
-    return _planned(folder, stems, out, formats, options, force=force)
+    return _planned(folder, stems, out, formats, options, force=force, finished=finished)
 
 
 def plan_each(
@@ -45,11 +51,12 @@ def plan_each(
     options: Mapping[str, Mapping[str, str]],
     *,
     force: bool,
+    finished: Finished | None = None,
 ) -> list[list[Target]]:
     """Name every file of pictures with stems of their own; a file named by `out` is numbered for several."""
     if out and not is_folder(out):
-        return plan(stems[0], len(stems), out, formats, options, force=force)
-    return _planned(Path(out or ""), stems, out, formats, options, force=force)
+        return plan(stems[0], len(stems), out, formats, options, force=force, finished=finished)
+    return _planned(Path(out or ""), stems, out, formats, options, force=force, finished=finished)
 
 
 def _planned(
@@ -60,6 +67,7 @@ def _planned(
     options: Mapping[str, Mapping[str, str]],
     *,
     force: bool,
+    finished: Finished | None,
 ) -> list[list[Target]]:
     check_folder(folder)
     extensions = registry.constants(FORMATS, "EXTENSIONS")
@@ -74,8 +82,9 @@ def _planned(
     ]
     taken: set[Path] = set()
     pictures = []
-    for wanted in stems:
-        targets = _free(folder, wanted, makers, taken, force)
+    for number, wanted in enumerate(stems):
+        keep = partial(finished, number) if finished is not None else None
+        targets = _free(folder, wanted, makers, taken, force, keep)
         taken |= {target.path for target in targets}
         pictures.append(targets)
     return pictures
@@ -126,9 +135,14 @@ def check_folder(folder: Path) -> None:
 
 
 def _free(
-    folder: Path, stem: str, makers: Sequence[tuple[str, Any, str]], taken: set[Path], force: bool
+    folder: Path,
+    stem: str,
+    makers: Sequence[tuple[str, Any, str]],
+    taken: set[Path],
+    force: bool,
+    keep: Callable[[Sequence[Target]], bool] | None,
 ) -> list[Target]:
-    """The targets of one picture, under the first number at which none of them exists."""
+    """The targets of one picture, under the first number at which none exists, or all are to be kept."""
     number = 1
     while True:
         name = stem if number == 1 else f"{stem}-{number}"
@@ -139,6 +153,8 @@ def _free(
                 path = folder / f"{name}.{format_name}{suffix}"
             targets.append(Target(format=format_name, options=options, path=path))
         paths = {target.path for target in targets}
-        if not paths & taken and (force or not any(path.exists() or path.is_symlink() for path in paths)):
-            return targets
+        if not paths & taken:
+            there = [path.exists() or path.is_symlink() for path in paths]
+            if force or not any(there) or (keep is not None and all(there) and keep(targets)):
+                return targets
         number += 1

@@ -7,19 +7,17 @@ import glob
 import hashlib
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from layercli.cli.asking import pairs
 from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options
 from layercli.cli.naming import plan_each, slug
 from layercli.cli.output import Output
-from layercli.cli.sentences import USAGE, explain
+from layercli.cli.sentences import explain
 from layercli.core import registry
 from layercli.core.decompose_request import DecomposeRequest, Place
 from layercli.core.errors import LayercliError
@@ -34,11 +32,15 @@ METHODS = "layercli.decompose"
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One photo to take apart, and into which files; digest: what the photo was when this was asked first."""
+    """One photo to take apart, and into which files.
+
+    digest: what the photo was when this was asked first; done: whether the files are there already.
+    """
 
     request: DecomposeRequest
     targets: tuple[Target, ...]
     digest: str = ""
+    done: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +74,36 @@ def plan_photos(params: Mapping[str, Any]) -> list[Planned]:
         requests = [DecomposeRequest(**asked, photo=photo) for photo in photos]
     for request in requests[:1]:
         registry.options_for(registry.load(METHODS, request.method), request.options)
-    files = plan_each(
-        [slug(Path(photo).stem) for photo in photos], out, formats, options, force=params["force"]
-    )
+    done: set[int] = set()
+
+    def finished(number: int, targets: Sequence[Target]) -> bool:
+        if is_finished(requests[number], targets):
+            done.add(number)
+        return number in done
+
+    stems = [slug(Path(photo).stem) for photo in photos]
+    keep = finished if params["resume"] and not params["force"] else None
+    files = plan_each(stems, out, formats, options, force=params["force"], finished=keep)
     for targets in files:
         _keep_the_photos(targets, photos)
     return [
-        Planned(request=request, targets=tuple(targets), digest=digest)
-        for request, targets in zip(requests, files, strict=True)
+        Planned(request=request, targets=tuple(targets), digest=digest, done=number in done)
+        for number, (request, targets) in enumerate(zip(requests, files, strict=True))
     ]
+
+
+def is_finished(request: DecomposeRequest, targets: Sequence[Target]) -> bool:
+    """Whether files hold what this request makes of the photo as it is now; the last is written last."""
+    try:
+        receipt = read_stack(targets[-1].path, targets[-1].format).receipt
+        digest = hashlib.sha256(Path(request.photo).read_bytes()).hexdigest()
+        before = None if receipt is None else DecomposeRequest.from_dict(receipt.request)
+    except (LayercliError, OSError):
+        return False
+    if receipt is None or before is None or digest not in receipt.weights.values():
+        return False
+    chosen = {key: text for key, text in before.options.items() if key == "net"}  # what "auto" came to
+    return before.replace(photo=request.photo) == request.replace(options={**chosen, **request.options})
 
 
 def stored(path: Path) -> tuple[DecomposeRequest, str]:
@@ -116,29 +139,17 @@ def photos_of(words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def take_apart(talk: Output, planned: Sequence[Planned], *, offline: bool) -> Iterator[Apart]:
-    """Take photo after photo apart and write it; one that fails is told, and does not stop the others."""
-    net: str | None = None
-    failed = 0
-    for number, entry in enumerate(planned, 1):
-        try:
-            method = registry.load(METHODS, entry.request.method)
-            options = registry.options_for(method, entry.request.options)
-            if hasattr(options, "net"):
-                net = net or ready_net(talk, entry.request, options.net, offline=offline)
-                options = dataclasses.replace(options, net=net)
-            yield _take_one(
-                talk, entry, method, options, f" ({number}/{len(planned)})" if planned[1:] else ""
-            )
-        except Exception as error:
-            known = explain(error)
-            if len(planned) == 1 or known is None:
-                raise
-            talk.fail(LayercliError(f"{entry.request.photo}: {known.message}", known.hint))
-            failed += 1
-    if failed:
-        talk.say(f"{failed} of {len(planned)} photos failed.")
-        raise typer.Exit(USAGE)
+def take_one(
+    talk: Output, entry: Planned, options: Any, count: str = "", *, alone: bool = False
+) -> Apart | LayercliError:
+    """Take one photo apart and write it, or say in a sentence why not; alone: raise instead."""
+    try:
+        return _take_one(talk, entry, registry.load(METHODS, entry.request.method), options, count)
+    except Exception as error:
+        known = explain(error)
+        if alone or known is None:
+            raise
+        return known
 
 
 def _take_one(talk: Output, entry: Planned, method: Any, options: Any, count: str) -> Apart:
