@@ -11,6 +11,7 @@ from layercli.cli._base import new_app
 from layercli.cli.asking import default_of
 from layercli.cli.making import METHODS, make, plan_pictures, report
 from layercli.cli.output import Output
+from layercli.cli.splitting import with_split
 from layercli.core.registry import outline
 
 app = new_app()
@@ -43,7 +44,15 @@ def generate(
     background: Annotated[str | None, _option("--bg", metavar="PROMPT", help="What lies behind.")] = None,
     prompt: Annotated[
         str | None,
-        _option("--prompt", metavar="TEXT", help="The whole picture in words. (Default: made of the parts.)"),
+        _option(
+            "--prompt",
+            metavar="TEXT",
+            help="The whole picture in words; what --fg and --bg leave out is split from it.",
+        ),
+    ] = None,
+    planner: Annotated[
+        str | None,
+        _option("--planner", metavar="FOLDER", help="A language model to split --prompt. (Default: rules.)"),
     ] = None,
     negative: Annotated[
         str | None, _option("--negative", metavar="TEXT", help="What no layer shall show.")
@@ -152,5 +161,6 @@ def generate(
     Example: layercli generate --fg "a cat" --bg "a sofa" -o cat.psd --seed 7
     """
     talk: Output = ctx.obj
-    pictures = plan_pictures(ctx.params)
+    asked, split = with_split(talk, ctx.params)
+    pictures = plan_pictures(asked, split)
     report(talk, pictures, [] if dry_run else make(talk, pictures))

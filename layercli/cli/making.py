@@ -20,6 +20,7 @@ from layercli.cli.output import Output
 from layercli.core import registry
 from layercli.core.errors import LayercliError
 from layercli.core.requests import GenerateRequest
+from layercli.core.splitting import Split
 from layercli.models.catalog import MODELS, load_model
 
 if TYPE_CHECKING:
@@ -34,10 +35,11 @@ SEEN = 1 / 255
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One picture to make: what, and into which files."""
+    """One picture to make: what, into which files, and from which description, where one was split."""
 
     request: GenerateRequest
     targets: tuple[Target, ...]
+    split: Split | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class Made:
     seconds: float
 
 
-def plan_pictures(params: Mapping[str, Any]) -> list[Picture]:
+def plan_pictures(params: Mapping[str, Any], split: Split | None = None) -> list[Picture]:
     """Check everything that can be checked before a model is loaded: request, names, folders, masks."""
     out = params["output"]
     formats = formats_for(out, split_formats(params["formats"] or []))
@@ -68,7 +70,7 @@ def plan_pictures(params: Mapping[str, Any]) -> list[Picture]:
         open_image(request.given)
     files = plan(stem_for(request), params["count"], out, formats, options, force=params["force"])
     return [
-        Picture(request=request.replace(seed=request.seed + number), targets=tuple(targets))
+        Picture(request=request.replace(seed=request.seed + number), targets=tuple(targets), split=split)
         for number, targets in enumerate(files)
     ]
 
@@ -141,6 +143,7 @@ def _answer(
         "seconds": seconds,
         "command": command_line(picture.request),
         "request": picture.request.to_dict(),
+        **({"split": picture.split.to_dict()} if picture.split is not None else {}),
     }
 
 
