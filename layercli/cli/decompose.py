@@ -49,6 +49,10 @@ def decompose(
         str | None,
         _option("--layers", metavar="N", help="Layers in all, shadows apart, or auto. (Default: auto.)"),
     ] = None,
+    objects: Annotated[
+        list[str] | None,
+        _option("--objects", metavar="NAMES", help='What to look for, by name: "the cat; the cup".'),
+    ] = None,
     boxes: Annotated[
         list[str] | None,
         _option("--box", metavar="[NAME=]L,T,R,B", help="An object is in this box: fractions, or pixels."),

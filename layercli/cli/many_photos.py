@@ -51,6 +51,8 @@ def take_apart(talk: Output, planned: Sequence[Planned], *, offline: bool, jobs:
         return
     method = registry.load(METHODS, left[0].request.method)
     options = registry.options_for(method, left[0].request.options)
+    if left[0].request.sought:
+        _check_names(left[0].request.method, options)
     if hasattr(options, "net"):
         options = dataclasses.replace(
             options, net=ready_net(talk, left[0].request, options.net, offline=offline)
@@ -71,6 +73,18 @@ def take_apart(talk: Output, planned: Sequence[Planned], *, offline: bool, jobs:
     if failed:
         talk.say(f"{failed} of {len(planned)} photos failed.")
         raise typer.Exit(USAGE)
+
+
+def _check_names(method: str, options: Any) -> None:
+    """Find out before any photo is opened whether objects can be looked for by name."""
+    if not hasattr(options, "detector"):
+        raise LayercliError(
+            f"{method} does not look for objects by name.", "Leave out --objects or --method."
+        )
+    from layercli.vision.named import Detector, Segmenter
+
+    Detector(options.detector)
+    Segmenter(options.segmenter)
 
 
 def _one_by_one(

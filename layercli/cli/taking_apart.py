@@ -238,6 +238,8 @@ def command_line(request: DecomposeRequest) -> str:
             words += [flag, f"{name}={','.join(f'{side:g}' for side in place)}"]
     for name, path in request.masks.items():
         words += ["--mask", f"{name}={path}"]
+    if request.sought:
+        words += ["--objects", "; ".join(request.sought)]
     if request.method != DecomposeRequest.method:
         words += ["--method", request.method]
     if request.seed != DecomposeRequest.seed:
@@ -255,7 +257,7 @@ def ready_net(talk: Output, request: DecomposeRequest, wanted: str, *, offline: 
     known = ("auto", classical, *nets.NETS)
     if wanted not in known:
         raise LayercliError(f'There is no net "{wanted}".', registry.suggest(wanted, known))
-    drawn_only = request.masks and not request.boxes and not request.points and not request.layers
+    drawn_only = (request.masks or request.sought) and not (request.boxes or request.points or request.layers)
     if wanted == classical or (wanted == "auto" and drawn_only):
         return classical
     if not nets.runtime_is_there():
@@ -309,6 +311,10 @@ def _asked(params: Mapping[str, Any], options: dict[str, str]) -> dict[str, Any]
             asked[field] = {name: _place(text, flag, name, count) for name, text in named.items()}
     if params["masks"]:
         asked["masks"] = _named(params["masks"], "--mask")
+    if params["objects"]:
+        asked["sought"] = tuple(
+            name for text in params["objects"] for part in text.split(";") if (name := " ".join(part.split()))
+        )
     for field in ("method", "seed"):
         if params[field] is not None:
             asked[field] = params[field]

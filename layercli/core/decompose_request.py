@@ -25,7 +25,7 @@ class DecomposeRequest:
 
     photo: its path; layers: how many layers in all, the background counted and shadows not, or 0 for as many
     as there are; boxes, points, masks: an object's name -> where it is, masks being paths of pictures of the
-    photo's size. Raises LayercliError on any value out of range.
+    photo's size; sought: names of objects to look for. Raises LayercliError on any value out of range.
     """
 
     photo: str
@@ -33,6 +33,7 @@ class DecomposeRequest:
     boxes: Mapping[str, Place] = field(default_factory=dict)
     points: Mapping[str, Place] = field(default_factory=dict)
     masks: Mapping[str, str] = field(default_factory=dict)
+    sought: tuple[str, ...] = ()
     method: str = "matte"
     options: Mapping[str, str] = field(default_factory=dict)
     seed: int = 0
@@ -53,9 +54,9 @@ class DecomposeRequest:
                 )
         for name, point in self.points.items():
             _check_place(name, point, 2, "point", "0.5,0.5")
-        named = [*self.boxes, *self.points, *self.masks]
+        named = [*self.boxes, *self.points, *self.masks, *self.sought]
         for name in named:
-            if not name.strip():
+            if not isinstance(name, str) or not name.strip():
                 raise LayercliError("An object has no name.", "Try: --box cat=0.1,0.4,0.5,0.9")
             if named.count(name) > 1:
                 raise LayercliError(f'"{name}" is given two places.', "Give each object its own name.")
@@ -67,8 +68,8 @@ class DecomposeRequest:
 
     @property
     def objects(self) -> tuple[str, ...]:
-        """The names of the objects that are given a place."""
-        return (*self.masks, *self.boxes, *self.points)
+        """The names of the objects that are given a place, or looked for by name."""
+        return (*self.masks, *self.boxes, *self.points, *self.sought)
 
     def replace(self, **changes: Any) -> Self:
         """The same request with some fields changed, checked again."""
@@ -82,6 +83,7 @@ class DecomposeRequest:
             "boxes": {name: list(box) for name, box in self.boxes.items()},
             "points": {name: list(point) for name, point in self.points.items()},
             "masks": dict(self.masks),
+            "sought": list(self.sought),
             "method": self.method,
             "options": dict(self.options),
             "seed": self.seed,
@@ -103,6 +105,7 @@ class DecomposeRequest:
                 given[name] = {_text(key): tuple(float(side) for side in place) for key, place in places}
             for name in ("masks", "options"):
                 given[name] = {_text(key): _text(value) for key, value in given.get(name, {}).items()}
+            given["sought"] = tuple(_text(name) for name in given.get("sought", ()))
             for name in ("photo", "method"):
                 if name in given:
                     _text(given[name])

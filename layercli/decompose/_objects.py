@@ -31,7 +31,21 @@ class Found:
     drawn: bool = False
 
 
-def named_objects(request: DecomposeRequest, look: np.ndarray, photo: Size, finder: Finder) -> list[Found]:
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """How objects are looked for by name: folders of a detector and a segmenter, "" for the hub's cache.
+
+    sure: the least sureness of the detector that counts.
+    """
+
+    detector: str = ""
+    segmenter: str = ""
+    sure: float = 0.25
+
+
+def named_objects(
+    request: DecomposeRequest, look: np.ndarray, photo: Size, finder: Finder, names: Names
+) -> list[Found]:
     """The objects that a request names, in its order. look: the photo (h, w, 3) at the size looked at.
 
     Raises LayercliError, with the object's name, where a place lies outside or holds nothing.
@@ -47,9 +61,29 @@ def named_objects(request: DecomposeRequest, look: np.ndarray, photo: Size, find
     for name, point in request.points.items():
         x, y = _pixels(point, name, photo, look)
         found.append(Found(name=name, mask=_at_point(look, (min(x, width - 1), min(y, height - 1)), finder)))
+    if request.sought:
+        found += _looked_for(request.sought, look, names)
     for entry in found:
         if not (entry.mask > 0.5).any():
             raise LayercliError(f'Nothing was found for "{entry.name}".', "Try a --mask, or a tighter --box.")
+    return found
+
+
+def _looked_for(sought: Sequence[str], look: np.ndarray, names: Names) -> list[Found]:
+    """Objects by their names: the box that fits a name best, and what is in it."""
+    from layercli.vision.named import Detector, Segmenter
+
+    detector, segmenter = Detector(names.detector), Segmenter(names.segmenter)
+    found = []
+    for name in sought:
+        box, sure = detector(look, name)
+        if sure < names.sure:
+            raise LayercliError(
+                f'Nothing in the photo looks like "{name}" ({sure:.0%} at best).',
+                f'Try other words, -O sure={sure:.2f}, or show where it is: --box "{name}=0.1,0.4,0.5,0.9"',
+            )
+        plain = name.partition(" ")[2] if name.lower().startswith(("the ", "a ", "an ")) else name
+        found.append(Found(name=plain, mask=segmenter(look, box=box)))
     return found
 
 

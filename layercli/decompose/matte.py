@@ -23,6 +23,7 @@ from layercli.decompose._objects import (
     LOOK_PIXELS,
     MOST_FOUND,
     Found,
+    Names,
     named_objects,
     standing_out,
     without,
@@ -47,7 +48,9 @@ class Options:
     at alpha there; detail: megapixels at which alpha is solved (above, it is carried up along the photo's
     edges); refine: no takes drawn masks as alpha, as they are. shadows: a layer for them. least: the
     smallest share of the photo that counts as an object. radius, reach: of the patches that fill the
-    background, in pixels, and how far around they come from, in object sizes.
+    background, in pixels, and how far around they come from, in object sizes. detector, segmenter: folders of
+    Grounding DINO and Segment Anything, for objects that are looked for by name, or the hub's local cache;
+    sure: how surely the detector must see one.
     """
 
     net: str = "auto"
@@ -59,6 +62,9 @@ class Options:
     least: float = 0.005
     radius: int = 3
     reach: float = 1.0
+    detector: str = ""
+    segmenter: str = ""
+    sure: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0 < self.band <= 0.5:
@@ -102,7 +108,8 @@ def _front_to_back(
     """
     look = scaled(left, LOOK_PIXELS)
     most = request.layers - 1 if request.layers else MOST_FOUND
-    found = named_objects(request, look, size, finder)
+    ways = Names(detector=options.detector, segmenter=options.segmenter, sure=options.sure)
+    found = named_objects(request, look, size, finder, ways)
     named = bool(found)
     if not named:
         found = standing_out(look, finder, most, options.least)

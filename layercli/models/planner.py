@@ -14,6 +14,7 @@ import torch
 
 from layercli.core.errors import LayercliError
 from layercli.core.splitting import LONGEST, Split
+from layercli.models._loading import _quiet, reading
 
 MOST_TOKENS = 200
 
@@ -43,17 +44,11 @@ class Planner:
                 f"The folder {folder} holds no language model: it has no config.json.",
                 "Give a folder in transformers' format, or leave out --planner: rules split it then.",
             )
-        try:
+        with reading(folder, "Leave out --planner: rules split it then."), _quiet():
             self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
             self._model: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder), local_files_only=True, dtype="auto"
             )
-        except (OSError, ValueError, KeyError) as error:
-            reason = str(error).strip().partition("\n")[0][:200]
-            raise LayercliError(
-                f"The folder {folder} cannot be read as a language model: {reason}.",
-                "Leave out --planner: rules split it then.",
-            ) from error
         self._model.eval()
 
     def split(self, text: str) -> Split:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from layercli.core.composite import matte
 from layercli.core.errors import LayercliError
 from layercli.core.pixels import quantize
 from layercli.vision._digest import file_digest
+from layercli.vision._local import quiet
 
 GRAY = 0.5
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -87,7 +87,7 @@ def load_clip(folder: Path) -> Clip:
     if not (folder / "config.json").is_file() or not weights.is_file():
         raise LayercliError(f"The folder {folder} holds no CLIP model.", hint)
     try:
-        with _quiet():
+        with quiet():
             model = CLIPModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = model.float().eval()
@@ -111,20 +111,6 @@ def load_clip(folder: Path) -> Clip:
             "matte": "0.5 gray",
         },
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bars of transformers while a model is read."""
-    from transformers.utils import logging
-
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if bar:
-            logging.enable_progress_bar()
 
 
 def _vector(found: Any) -> torch.Tensor:

@@ -179,6 +179,22 @@ def test_a_dry_run_says_what_would_be_done(apart, here):
         (("photo.png", "--method", "matter"), 'There is no "matter" in decompose. Did you mean matte?'),
         (("photo.png", "--net", "u3net"), 'There is no net "u3net".'),
         (("photo.png", "--net", "u2net"), "u2net is not on this machine."),
+        (("photo.png", "--objects", "the cat; the cup"), "Grounding DINO is not on this machine"),
+        (("photo.png", "--objects", "a cat", "-O", "detector=folder"), "cannot be read as Grounding DINO"),
+        (
+            (
+                "photo.png",
+                "--objects",
+                "a cat",
+                "--method",
+                "inversion",
+                "-O",
+                "foregrounds=a",
+                "-O",
+                "background=b",
+            ),
+            "inversion does not look for objects by name.",
+        ),
         (("photo.png", "-O", "bnad=3"), 'matte has no option "bnad". Did you mean band?'),
         (("photo.png", "-O", "band=0"), "band=0 is not from 0 to 0.5."),
         (("photo.png", "-o", "no/photo.psd"), "There is no folder no."),
@@ -197,6 +213,17 @@ def test_what_cannot_be_done_is_told_in_a_sentence(refused, here, stack, words, 
     Image.new("RGB", (1, 1), "gray").save(here / "dot.png")
     psd.write(stack, here / "plain.psd", psd.Options())
     assert told in refused("decompose", *words)
+
+
+def test_names_to_look_for_are_kept_in_the_request(apart, here):
+    photo(here / "photo.png")
+    words = ("--objects", "the cat; the  cup", "--objects", "a ball", "--dry-run", "--json")
+    [told] = json.loads(apart("photo.png", *words).stdout)["pictures"]
+    assert told["request"]["sought"] == ["the cat", "the cup", "a ball"]
+    assert told["command"] == "layercli decompose photo.png --objects 'the cat; the cup; a ball'"
+    [again] = json.loads(apart(*shlex.split(told["command"])[2:], "--dry-run", "--json").stdout)["pictures"]
+    assert again["request"] == told["request"]
+    assert DecomposeRequest.from_dict(told["request"]).to_dict() == told["request"]
 
 
 def test_a_tiff_is_never_overwritten_by_its_own_layers(refused, here):

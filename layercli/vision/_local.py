@@ -1,0 +1,62 @@
+"""Models of transformers from local folders and the hub's local cache; nothing is fetched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from layercli.core.errors import LayercliError
+
+
+def opened(kind: Any, source: str, model: str, option: str, instead: str) -> Any:
+    """A part of a model: kind.from_pretrained(source), networks in float32 and for use alone.
+
+    source: a folder, or a hub name that may lie in the local cache; model: its name for people; option: the
+    -O that takes its folder; instead: what to do without it. Raises LayercliError where it cannot be read.
+    """
+    import torch
+
+    asked = {} if kind.__name__ in ("AutoTokenizer", "AutoProcessor") else {"dtype": torch.float32}
+    try:
+        with quiet():
+            part = kind.from_pretrained(source, local_files_only=True, **asked)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        if Path(source).is_dir():
+            reason = " ".join(str(error).split())[:200]
+            raise LayercliError(
+                f"The folder {source} cannot be read as {model}: {reason}.", instead
+            ) from error
+        raise LayercliError(
+            f"{model} is not on this machine ({source}).",
+            f"Fetch it (hf download {source}), or name its folder (-O {option}=FOLDER). {instead}".strip(),
+        ) from error
+    return part.eval() if isinstance(part, torch.nn.Module) else part
+
+
+def preprocessing(source: str) -> dict[str, Any]:
+    """What a model says of the pictures it takes, in preprocessor_config.json; nothing where it does not."""
+    from transformers.utils import cached_file
+
+    try:
+        path = cached_file(source, "preprocessor_config.json", local_files_only=True)
+        told = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars of transformers while a model is read."""
+    from transformers.utils import logging
+
+    bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bar:
+            logging.enable_progress_bar()
