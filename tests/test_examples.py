@@ -86,6 +86,15 @@ def test_decompose(tmp_path):
     assert example("decompose.sh", tmp_path).returncode != 0
 
 
+def test_photos_as_training_pictures(tmp_path):
+    (tmp_path / "mine").mkdir()
+    Image.fromarray(quantize(over(wall(), ball(), (0.8, 0.1, 0.1)))).save(tmp_path / "mine/a-red-ball.png")
+    done = example("photos.sh", tmp_path, "mine", "set", "-O", "size=64")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "set\n" and "pictures: 1" in done.stderr
+    assert '"a red ball"' in (tmp_path / "set/index.jsonl").read_text()
+
+
 def test_show_and_convert(tmp_path):
     psd.write(sample_stack(), tmp_path / "a.psd", psd.Options())
     done = example("show.sh", tmp_path, "a.psd")

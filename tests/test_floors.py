@@ -37,6 +37,7 @@ ONLY_IN = {
 }
 ALLOWED = {
     ("train", "data"),  # training reads the data sets that data builds
+    ("data", "decompose"),  # a data set of photos is photos taken apart
     (
         "edit",
         "generate",

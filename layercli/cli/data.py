@@ -13,6 +13,29 @@ PACKAGE = "layercli.data"
 
 
 def _command(name: str) -> Callable[..., None]:
+    return _photos if name == "photos" else _plain(name)
+
+
+def _photos(
+    ctx: typer.Context,
+    photos: Annotated[str | None, typer.Option("--from-photos", metavar="DIR", help="Photos.")] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option("--from-prompts", metavar="FILE", help="Descriptions, a line each, to draw first."),
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", help="The folder to write.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="What draws: see layercli models.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="auto, cuda, mps or cpu.")] = None,
+    jobs: Annotated[int | None, typer.Option("--jobs", metavar="N", min=1, help="Processes.")] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("-O", metavar="KEY=VALUE", help="KEY=VALUE for the data set.")
+    ] = None,
+) -> None:
+    flags = {"photos": photos, "prompts": prompts, "out": out, "model": model, "device": device}
+    run_plugin(ctx.obj, PACKAGE, "photos", "build", options, workers=jobs, **flags)
+
+
+def _plain(name: str) -> Callable[..., None]:
     def build(
         ctx: typer.Context,
         corpus: Annotated[str | None, typer.Option("--corpus", help="The folder of the corpus.")] = None,

@@ -270,9 +270,8 @@ def ready_net(talk: Output, request: DecomposeRequest, wanted: str, *, offline: 
             f"{nets.RUNTIME}, and run this again."
         )
         return classical
-    at_hand = [name for name in nets.PREFERRED if nets.weights_of(name)]
-    if wanted == "auto" and at_hand:
-        return at_hand[0]
+    if wanted == "auto" and (best := nets.at_hand()) != classical:
+        return best
     name = nets.FETCHED if wanted == "auto" else wanted
     if nets.weights_of(name):
         return name

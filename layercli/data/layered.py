@@ -24,6 +24,7 @@ from PIL import Image
 
 from layercli.core.errors import LayercliError
 from layercli.data._layered_source import ComposedSource, Layered, Limits, Source, fingerprint
+from layercli.data._shards import add_frames, write_text
 
 SHARD = 128
 ALIKE = 3
@@ -68,7 +69,7 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
         rows.extend(json.loads((out / f"index-{name}.json").read_text(encoding="utf-8")))
     kept = without_duplicates(rows)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
-    _write(out / "index.jsonl", lines)
+    write_text(out / "index.jsonl", lines)
     manifest = {
         "asked": _asked(options),
         **statistics(kept),
@@ -76,7 +77,7 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
         "rejected_while_drawing": dict(sum((Counter(row["rejected"]) for row in rows), Counter())),
         "sha256": {f"{name}.tar": _sha256(out / f"{name}.tar") for name, _ in shards},
     }
-    _write(out / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / "manifest.json", json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     return out
 
 
@@ -189,17 +190,11 @@ def _make_shard(options: Options, source: Source, name: str, start: int) -> str:
     with tarfile.open(part, "w") as tar:
         for number in range(start, min(start + SHARD, options.samples)):
             picture = source.draw(number)
-            for frame, rgba in enumerate(picture.frames):
-                data = io.BytesIO()
-                Image.fromarray(rgba).save(data, "WEBP", lossless=True, method=0, quality=50)
-                info = tarfile.TarInfo(f"{number:06d}/{frame}.webp")
-                info.size = data.tell()
-                data.seek(0)
-                tar.addfile(info, data)
+            add_frames(tar, number, picture.frames)
             mark = f"{fingerprint(picture.frames[-1]):016x}"
             rows.append({"shard": name, "number": number, "fingerprint": mark, **picture.row})
     part.replace(out / f"{name}.tar")
-    _write(out / f"index-{name}.json", json.dumps(rows, ensure_ascii=False))
+    write_text(out / f"index-{name}.json", json.dumps(rows, ensure_ascii=False))
     return name
 
 
@@ -213,15 +208,9 @@ def _check_asked(out: Path, options: Options) -> None:
     """A folder holds one set: going on with other settings would mix two; more samples are welcome."""
     stamp = out / "asked.json"
     if not stamp.is_file():
-        _write(stamp, json.dumps(_asked(options)))
+        write_text(stamp, json.dumps(_asked(options)))
     elif json.loads(stamp.read_text(encoding="utf-8")) != _asked(options):
         raise LayercliError(f"{out} holds layered pictures of other settings.", "Name another folder: --out")
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
 
 
 def _sha256(path: Path) -> str:

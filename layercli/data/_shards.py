@@ -1,0 +1,28 @@
+"""Files of a layered data set: frames in tar files, and texts that are there whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def add_frames(tar: tarfile.TarFile, number: int, frames: np.ndarray) -> None:
+    """Add a picture's frames (k + 2, H, W, 4) uint8 as lossless WebP, `<number>/<frame>.webp`."""
+    for frame, rgba in enumerate(frames):
+        data = io.BytesIO()
+        Image.fromarray(rgba).save(data, "WEBP", lossless=True, method=0, quality=50)
+        info = tarfile.TarInfo(f"{number:06d}/{frame}.webp")
+        info.size = data.tell()
+        data.seek(0)
+        tar.addfile(info, data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in one step: a reader sees the old one or the new one."""
+    part = path.with_name(f".{path.name}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
