@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from layercli.core.errors import LayercliError
 from layercli.core.pixels import dequantize, open_image, quantize
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".bmp", ".gif")
@@ -33,9 +34,14 @@ def open_photo(path: str | Path) -> Photo:
     read where the package pillow-heif is installed. Raises LayercliError for files that cannot be read.
     """
     path = Path(path)
-    if path.suffix.lower() in (".heic", ".heif"):
-        with contextlib.suppress(ImportError):
+    if path.suffix.lower() in (".heic", ".heif") and path.is_file():
+        try:
             importlib.import_module("pillow_heif").register_heif_opener()
+        except ImportError:
+            raise LayercliError(
+                f"{path} is a HEIC photo, and the package that reads it is not installed.",
+                'Try: pip install "layercli[heic]"',
+            ) from None
     rgba = open_image(path)
     notes = []
     frames = _frames(path)

@@ -1,4 +1,4 @@
-"""Which object is in front, without a depth net: by what covers what, where it stands, and its size."""
+"""Which object is in front: by what covers what, then by a depth net, or by where it stands and its size."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def front_first(masks: Sequence[np.ndarray]) -> list[int]:
+def front_first(masks: Sequence[np.ndarray], nearness: np.ndarray | None = None) -> list[int]:
     """The order in which objects are taken off a photo: indices of masks (H, W) in [0, 1], front-most first.
 
-    A mask that lies mostly inside another one is in front of it. Else the object whose lowest point is
-    lower in the picture stands nearer to the camera; where two stand alike, the larger one.
+    A mask that lies mostly inside another one is in front of it. Else the nearer one, by the median of
+    nearness (H, W) over it; without that, the object whose lowest point is lower in the picture stands nearer
+    to the camera, and where two stand alike, the larger one.
     """
     solid = [mask > 0.5 for mask in masks]
-    places = [_place(mask) for mask in solid]
+    places = [
+        _place(mask) if nearness is None or not mask.any() else (float(np.median(nearness[mask])), 0.0)
+        for mask in solid
+    ]
     left = list(range(len(masks)))
     order = []
     while left:

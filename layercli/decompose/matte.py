@@ -50,7 +50,8 @@ class Options:
     smallest share of the photo that counts as an object. radius, reach: of the patches that fill the
     background, in pixels, and how far around they come from, in object sizes. detector, segmenter: folders of
     Grounding DINO and Segment Anything, for objects that are looked for by name, or the hub's local cache;
-    sure: how surely the detector must see one.
+    sure: how surely the detector must see one. depth: the folder of a depth net that says which object is in
+    front.
     """
 
     net: str = "auto"
@@ -65,6 +66,7 @@ class Options:
     detector: str = ""
     segmenter: str = ""
     sure: float = 0.25
+    depth: str = ""
 
     def __post_init__(self) -> None:
         if not 0 < self.band <= 0.5:
@@ -118,10 +120,11 @@ def _front_to_back(
             f"Nothing stands out in {request.photo}.",
             "Say where the object is: --box left,top,right,bottom, --point x,y or --mask mask.png",
         )
+    nearness = _nearness(look, options.depth) if len(found) > 1 else None
     taken = 0
     names = {entry.name for entry in found}
     while found:
-        first = found[front_first([entry.mask for entry in found])[0]]
+        first = found[front_first([entry.mask for entry in found], nearness)[0]]
         others = [entry for entry in found if entry is not first]
         yield first, others, len(others)
         taken += 1
@@ -132,6 +135,15 @@ def _front_to_back(
             again = standing_out(look, finder, 1, options.least)
             found = [dataclasses.replace(entry, name=free_name("object", names)) for entry in again]
             names |= {entry.name for entry in found}
+
+
+def _nearness(look: np.ndarray, folder: str) -> np.ndarray | None:
+    """How near everything is, (h, w), by a depth net where one is given."""
+    if not folder:
+        return None
+    from layercli.vision.depth import DepthNet
+
+    return DepthNet(folder)(look)
 
 
 def _taken_off(

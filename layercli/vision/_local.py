@@ -8,7 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
 from layercli.core.errors import LayercliError
+
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def opened(kind: Any, source: str, model: str, option: str, instead: str) -> Any:
@@ -17,8 +22,6 @@ def opened(kind: Any, source: str, model: str, option: str, instead: str) -> Any
     source: a folder, or a hub name that may lie in the local cache; model: its name for people; option: the
     -O that takes its folder; instead: what to do without it. Raises LayercliError where it cannot be read.
     """
-    import torch
-
     asked = {} if kind.__name__ in ("AutoTokenizer", "AutoProcessor") else {"dtype": torch.float32}
     try:
         with quiet():
@@ -46,6 +49,13 @@ def preprocessing(source: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return told if isinstance(told, dict) else {}
+
+
+def standardised(rgb: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) in [0, 1] -> (1, 3, H, W), as ImageNet's pictures are."""
+    mean, deviation = (np.array(part, dtype=np.float32) for part in (_MEAN, _DEVIATION))
+    values = ((rgb - mean) / deviation).astype(np.float32)
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(values, -1, 0)))[None]
 
 
 @contextmanager

@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from layercli.vision._local import opened, preprocessing
+from layercli.vision._local import opened, preprocessing, standardised
 from layercli.vision.grids import resized
 
 DETECTOR = "IDEA-Research/grounding-dino-tiny"
 SEGMENTER = "facebook/sam-vit-base"
-_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
-_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 _INSTEAD = 'Or show where it is: --box "cat=0.1,0.4,0.5,0.9", --point "cat=0.5,0.5".'
 
 Box = tuple[float, float, float, float]
@@ -51,7 +49,7 @@ class Detector:
         scale = min(self._shortest / min(height, width), self._longest / max(height, width))
         small = resized(rgb, max(32, round(height * scale)), max(32, round(width * scale)))
         words = self._tokenizer(f"{text.lower().strip(' .')}.", return_tensors="pt")
-        found = self._model(pixel_values=_normal(small), **words)
+        found = self._model(pixel_values=standardised(small), **words)
         fit = found.logits[0].sigmoid()  # (queries, words); -inf, and so 0, beyond the last word
         sure = fit.max(dim=-1).values.nan_to_num(0)
         best = int(sure.argmax())
@@ -83,7 +81,7 @@ class Segmenter:
         height, width = rgb.shape[:2]
         scale = self._side / max(height, width)
         inner = round(height * scale), round(width * scale)
-        pixels = _normal(resized(rgb, *inner))
+        pixels = standardised(resized(rgb, *inner))
         pixels = F.pad(pixels, (0, self._side - inner[1], 0, self._side - inner[0]))
         across, down = inner[1], inner[0]
         asked: dict[str, Tensor] = {}
@@ -100,9 +98,3 @@ class Segmenter:
         inside = large[..., : inner[0], : inner[1]]
         full = F.interpolate(inside, (height, width), mode="bilinear", align_corners=False)
         return np.asarray(full[0, 0].sigmoid().numpy(), dtype=np.float32)
-
-
-def _normal(rgb: np.ndarray) -> Tensor:
-    """(H, W, 3) in [0, 1] -> (1, 3, H, W), standardised as ImageNet's pictures are."""
-    values = (rgb - _MEAN) / _STD
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(values.astype(np.float32), -1, 0)))[None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -71,3 +73,21 @@ def test_what_is_no_photo_is_refused(tmp_path):
         with pytest.raises(LayercliError) as caught:
             open_photo(path)
         assert str(path) in caught.value.message
+
+
+def test_heic_is_read_where_its_package_is(tmp_path):
+    heif = pytest.importorskip("pillow_heif", reason="HEIC needs the package pillow-heif")
+    rows, columns = np.mgrid[0:1:64j, 0:1:96j]
+    rgb = np.stack([rows, columns, 0.5 * np.ones_like(rows)], axis=-1)
+    heif.from_pillow(Image.fromarray(quantize(rgb))).save(tmp_path / "a.HEIC", quality=95)
+    photo = open_photo(tmp_path / "a.HEIC")
+    assert photo.rgb.shape == (64, 96, 3)
+    assert np.abs(photo.rgb - rgb).mean() < 0.02
+
+
+def test_heic_without_its_package_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.heic").write_bytes(b"anything")
+    with pytest.raises(LayercliError, match="package that reads it is not installed") as caught:
+        open_photo(tmp_path / "a.heic")
+    assert "layercli[heic]" in caught.value.hint

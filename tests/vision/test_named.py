@@ -19,7 +19,8 @@ from layercli.core.errors import LayercliError
 from layercli.core.pixels import quantize
 from layercli.core.recomposition import recomposition
 from layercli.decompose.matte import Options, decompose
-from layercli.vision.named import Detector, Segmenter, _normal
+from layercli.vision._local import standardised
+from layercli.vision.named import Detector, Segmenter
 from tests.decompose.made import ball, over, soft_iou, wall
 from tests.vision.tiny_named import SIDE, save_detector, teach, tiny_sam
 
@@ -88,7 +89,7 @@ def test_a_photo_comes_apart_by_a_name(folders, photo, tmp_path):
         Image.fromarray(quantize(photo)).resize((SIDE, SIDE * 3 // 4), Image.Resampling.BILINEAR)
     )
     pixels = torch.zeros(1, 3, SIDE, SIDE)
-    pixels[..., : SIDE * 3 // 4, :] = _normal(view.astype(np.float32) / 255)
+    pixels[..., : SIDE * 3 // 4, :] = standardised(view.astype(np.float32) / 255)
     sam = SamModel.from_pretrained(str(folders[1]))
     teach(sam, pixels, scaled, small, steps=100)
     sam.save_pretrained(str(tmp_path / "sam"))
