@@ -186,6 +186,8 @@ def _in_box(look: np.ndarray, box: tuple[int, int, int, int], finder: Finder) ->
             seen = np.where(inside, find_in(finder, look, box, margin), 0)
             if _fills(seen, box) > fits + BETTER:
                 surely, fits = seen, _fills(seen, box)
+            if fits > 1 - BETTER:  # no other look can be better by so much
+                break
     if fits < DOUBTFUL:
         y, x = (rows - (top + bottom) / 2) / (bottom - top), (columns - (left + right) / 2) / (right - left)
         prior = np.clip(0.85 - 1.2 * (x * x + y * y), 0.1, 0.9)
