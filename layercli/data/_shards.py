@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from layercli.core.errors import LayercliError
 
 
 def add_frames(tar: tarfile.TarFile, number: int, frames: np.ndarray) -> None:
@@ -26,3 +30,15 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}")
     part.write_text(text, encoding="utf-8")
     part.replace(path)
+
+
+def hold_to(out: Path, asked: dict[str, Any], what: str) -> None:
+    """Refuse a folder of other settings, or note these in it: going on there would mix two sets.
+
+    asked: what decides the pixels, as JSON has it.
+    """
+    stamp = out / "asked.json"
+    if not stamp.is_file():
+        write_text(stamp, json.dumps(asked))
+    elif json.loads(stamp.read_text(encoding="utf-8")) != asked:
+        raise LayercliError(f"{out} holds {what} of other settings.", "Name another folder: --out")

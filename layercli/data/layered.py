@@ -24,7 +24,7 @@ from PIL import Image
 
 from layercli.core.errors import LayercliError
 from layercli.data._layered_source import ComposedSource, Layered, Limits, Source, fingerprint
-from layercli.data._shards import add_frames, write_text
+from layercli.data._shards import add_frames, hold_to, write_text
 
 SHARD = 128
 ALIKE = 3
@@ -58,7 +58,7 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     """
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    _check_asked(out, options)
+    hold_to(out, _asked(options), "layered pictures")
     shards = [(f"layered-{options.seed}-{start:06d}", start) for start in range(0, options.samples, SHARD)]
     missing = [(name, start) for name, start in shards if not (out / f"index-{name}.json").is_file()]
     on_step(len(shards) - len(missing), len(shards))
@@ -202,15 +202,6 @@ def _asked(options: Options) -> dict[str, Any]:
     """What decides the pixels; tuples as JSON has them."""
     asked = asdict(options) | {"counts": list(options.counts)}
     return {key: value for key, value in asked.items() if key not in ("out", "workers", "samples")}
-
-
-def _check_asked(out: Path, options: Options) -> None:
-    """A folder holds one set: going on with other settings would mix two; more samples are welcome."""
-    stamp = out / "asked.json"
-    if not stamp.is_file():
-        write_text(stamp, json.dumps(_asked(options)))
-    elif json.loads(stamp.read_text(encoding="utf-8")) != _asked(options):
-        raise LayercliError(f"{out} holds layered pictures of other settings.", "Name another folder: --out")
 
 
 def _sha256(path: Path) -> str:

@@ -28,7 +28,7 @@ from layercli.core.splitting import split_prompt
 from layercli.data._layered_source import areas_of, box_of, fingerprint
 from layercli.data._photo_source import Filters, frames_of
 from layercli.data._photo_words import captions_of, told_of, written
-from layercli.data._shards import add_frames, write_text
+from layercli.data._shards import add_frames, hold_to, write_text
 from layercli.data.captions import article, plain_noun
 from layercli.data.layered import statistics, summary, without_duplicates
 from layercli.decompose import matte
@@ -91,7 +91,7 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     """
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
-    _check_asked(out, options)
+    hold_to(out, _asked(options), "photos' layers")
     refused = _draw(options, on_step) if options.prompts else {}
     photos = _listed(out, Path(options.photos) if options.photos else out / "drawn")
     shards = [(f"photos-{start:06d}", start) for start in range(0, len(photos), SHARD)]
@@ -286,12 +286,3 @@ class _Maker:
 def _asked(options: Options) -> dict[str, Any]:
     """What decides the pixels and captions."""
     return {key: value for key, value in asdict(options).items() if key not in ("out", "workers", "device")}
-
-
-def _check_asked(out: Path, options: Options) -> None:
-    """A folder holds one set; going on with other settings would mix two."""
-    stamp = out / "asked.json"
-    if not stamp.is_file():
-        write_text(stamp, json.dumps(_asked(options)))
-    elif json.loads(stamp.read_text(encoding="utf-8")) != _asked(options):
-        raise LayercliError(f"{out} holds photos' layers of other settings.", "Name another folder: --out")
