@@ -81,10 +81,9 @@ def _check_names(method: str, options: Any) -> None:
         raise LayercliError(
             f"{method} does not look for objects by name.", "Leave out --objects or --method."
         )
-    from layercli.vision.named import Detector, Segmenter
+    from layercli.vision.named import named_finders
 
-    Detector(options.detector)
-    Segmenter(options.segmenter)
+    named_finders(options.detector, options.segmenter)
 
 
 def _one_by_one(

@@ -16,6 +16,8 @@ def with_split(talk: Output, params: Mapping[str, Any]) -> tuple[dict[str, Any],
     planner = asked.pop("planner", None)
     typed = asked["foregrounds"] and asked["background"]
     if typed or asked["repeat"] or not asked["prompt"]:
+        if planner:
+            talk.warn("--planner has nothing to split: it reads --prompt where --fg or --bg is left out.")
         return asked, None
     split = split_description(asked["prompt"], planner)
     asked["foregrounds"] = list(asked["foregrounds"] or split.foregrounds)

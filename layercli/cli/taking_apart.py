@@ -360,12 +360,17 @@ def _keep_the_photos(targets: Sequence[Target], photos: Sequence[str]) -> None:
 
 def _receipt(request: DecomposeRequest, digest: str, options: Any, seconds: float) -> Receipt:
     from layercli.core.receipt import Receipt
+    from layercli.vision._digest import file_digest
     from layercli.vision.nets import NETS
 
     weights = {Path(request.photo).name: digest}
     net = getattr(options, "net", "")
     if net in NETS:
         weights[f"{net}.onnx"] = NETS[net].digest.partition(":")[2]
+    for role in ("detector", "segmenter", "depth"):
+        folder = getattr(options, role, "")
+        files = sorted(Path(folder).glob("*.safetensors")) if folder else []
+        weights |= {f"{role}/{file.name}": file_digest(file) for file in files}
     return Receipt(
         request=request.to_dict(),
         versions={name: version(name) for name in ("layercli", "numpy", "scipy", "pillow")},

@@ -78,9 +78,9 @@ def named_objects(
 
 def _looked_for(sought: Sequence[str], look: np.ndarray, names: Names) -> list[Found]:
     """Objects by their names: the box that fits a name best, and what is in it."""
-    from layercli.vision.named import Detector, Segmenter
+    from layercli.vision.named import named_finders
 
-    detector, segmenter = Detector(names.detector), Segmenter(names.segmenter)
+    detector, segmenter = named_finders(names.detector, names.segmenter)
     found = []
     for name in sought:
         box, sure = detector(look, name)

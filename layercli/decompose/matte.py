@@ -141,9 +141,9 @@ def _nearness(look: np.ndarray, folder: str) -> np.ndarray | None:
     """How near everything is, (h, w), by a depth net where one is given."""
     if not folder:
         return None
-    from layercli.vision.depth import DepthNet
+    from layercli.vision.depth import depth_net
 
-    return DepthNet(folder)(look)
+    return depth_net(folder)(look)
 
 
 def _taken_off(

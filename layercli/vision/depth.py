@@ -5,6 +5,7 @@ Depth Anything: Yang et al. 2024 (arXiv 2401.10891); its values, as MiDaS', grow
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,12 @@ from layercli.vision.grids import resized
 DEPTH_NET = "depth-anything/Depth-Anything-V2-Small-hf"
 SIDE = 518
 """The shorter side that the published nets see."""
+
+
+@lru_cache(maxsize=1)
+def depth_net(source: str) -> DepthNet:
+    """The net of a folder, opened once for all photos of a run."""
+    return DepthNet(source)
 
 
 class DepthNet:

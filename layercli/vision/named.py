@@ -6,6 +6,7 @@ Grounding DINO: Liu et al. 2023 (arXiv 2303.05499); Segment Anything: Kirillov e
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,12 @@ _INSTEAD = 'Or show where it is: --box "cat=0.1,0.4,0.5,0.9", --point "cat=0.5,0
 
 Box = tuple[float, float, float, float]
 """left, top, right, bottom as fractions of a picture."""
+
+
+@lru_cache(maxsize=1)
+def named_finders(detector: str = "", segmenter: str = "") -> tuple[Detector, Segmenter]:
+    """Both parts, opened once for all photos of a run; sources as of each."""
+    return Detector(detector), Segmenter(segmenter)
 
 
 class Detector:

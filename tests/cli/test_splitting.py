@@ -47,6 +47,8 @@ def test_what_is_typed_counts_more_than_what_is_split(run):
     request = told["request"]
     assert (request["foregrounds"], request["background"]) == (["a cat"], "a beach")
     assert request["negative"] == "blur"
+    idle = run("generate", "--fg", "a cat", "--bg", "a sofa", "--planner", "nowhere", "--dry-run")
+    assert idle.exit_code == 0 and "--planner has nothing to split" in idle.stderr
     both = run("generate", "--prompt", "ein Bild", "--fg", "a cat", "--bg", "a sofa", "--dry-run", "--json")
     assert "split" not in json.loads(both.stdout)["pictures"][0]
 
