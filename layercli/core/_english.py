@@ -23,7 +23,7 @@ PREPOSITIONS = (
     "inside of", "outside of", "out of", "on", "onto", "upon", "in", "inside", "into", "at", "against",
     "among", "amid", "amidst", "between", "across", "along", "through", "around", "outside", "within",
     "under", "underneath", "beneath", "below", "above", "over", "atop", "aboard", "during", "towards",
-    "toward", "past", "down", "up",
+    "toward", "past", "down", "up", "pinned to", "attached to", "tied to", "taped to", "stuck to",
 )  # fmt: skip
 #: What stands at a thing's side: a thing too, or a place.
 BESIDE = ("next to", "beside", "close to", "near", "by", "alongside", "opposite")

@@ -66,6 +66,13 @@ def phrase_end(words: list[str]) -> int:
             return place
         if place and (is_participle(word) or word in en.BEHIND):
             return place
+        if (
+            place
+            and word.endswith("ing")
+            and words[place + 1 : place + 2]
+            and words[place + 1] in en.DETERMINERS
+        ):
+            return place  # "a train crossing a bridge", but "a railway crossing"
     return len(words)
 
 

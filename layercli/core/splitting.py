@@ -256,23 +256,24 @@ def _clause(text: str) -> tuple[list[str], str]:
     start, length, kind = found_at
     left, right = " ".join(words[:start]), words[start + length :]
     if kind == "place":
-        return _in_place(left, " ".join(right))
+        return _in_place(left, " ".join(right), text)
     # Beside or behind a thing: it is one too, and what comes after it may be the place of both.
     end = phrase_end(right)
     other, rest = " ".join(right[:end]), " ".join(right[end:])
     if head(left) in en.PLACES and head(left) not in en.BUILT:
         return [], text
     if head(other) in en.PLACES:
-        return _in_place(left, " ".join(right))
+        return _in_place(left, " ".join(right), text)
     more, place = _clause(f"{other} {rest}".strip())
     return [*_things(left), *more], place
 
 
-def _in_place(left: str, place: str) -> tuple[list[str], str]:
+def _in_place(left: str, place: str, text: str) -> tuple[list[str], str]:
+    """What stands in a place; where that is a place itself, all of the clause lies behind."""
     if place.split(" ")[0] in en.PRONOUNS:
         return _things(left), ""
     if head(left) in en.PLACES and head(left) not in en.BUILT:
-        return [], f"{left} and {place}" if not place else left + _joined(left, place)
+        return [], text
     company: list[str] = []
     for joint in (" with ", " next to ", " beside ", " and ", " , "):
         before, found, after = place.partition(joint)
@@ -280,10 +281,6 @@ def _in_place(left: str, place: str) -> tuple[list[str], str]:
             place, company = before, _things(after)
             break
     return [*_things(left), *company], place
-
-
-def _joined(left: str, place: str) -> str:
-    return f" by {place}" if left != place else ""
 
 
 def _things_or_place(text: str) -> tuple[list[str], str]:

@@ -121,6 +121,10 @@ SPLITS = [
     ),
     ("Under a starry sky, a wolf howls", "a howling wolf", "a starry sky"),
     ("a violin leaning against a chair", "a violin", "a chair"),
+    ("a child's drawing pinned to a fridge", "a child's drawing", "a fridge"),
+    ("a train crossing a stone bridge", "a train crossing a stone bridge", PLAIN),
+    ("two swans swimming on a lake at dawn", "a swimming swan + a swimming swan", "a lake at dawn"),
+    ("a marble statue in the middle of a square", "a marble statue", "a square"),
 ]
 
 WITHOUT = [
@@ -143,6 +147,7 @@ FOREIGN = [
 
 PLACES = [
     ("a street with no cars", "a street"),
+    ("lavender fields under a purple sky", "lavender fields under a purple sky"),
     ("a beach at sunset", "a beach at sunset"),
     ("a mountain lake surrounded by pine trees", "a mountain lake surrounded by pine trees"),
 ]
