@@ -81,9 +81,10 @@ def _check_names(method: str, options: Any) -> None:
         raise LayercliError(
             f"{method} does not look for objects by name.", "Leave out --objects or --method."
         )
-    from layercli.vision.named import named_finders
+    from layercli.vision.named import detector_of, segmenter_of
 
-    named_finders(options.detector, options.segmenter)
+    detector_of(options.detector)
+    segmenter_of(options.segmenter)
 
 
 def _one_by_one(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
@@ -15,6 +16,9 @@ from layercli.core.masks import open_mask
 from layercli.vision.classical import CUT_PIXELS, cut
 from layercli.vision.grids import disc, resized, scaled, window_around
 from layercli.vision.saliency import Finder, find_in
+
+if TYPE_CHECKING:
+    from layercli.vision.named import Segmenter
 
 LOOK_PIXELS = 400_000
 """The size at which objects are looked for."""
@@ -64,9 +68,17 @@ def named_objects(
     ]
     for name, box in request.boxes.items():
         left, top, right, bottom = _pixels(box, name, photo, look)
+        if names.segmenter:
+            sides = left / width, top / height, right / width, bottom / height
+            found.append(Found(name=name, mask=_segmenter(names)(look, box=sides)))
+            continue
         found.append(Found(name=name, mask=_in_box(look, (left, top, right, bottom), finder)))
     for name, point in request.points.items():
         x, y = _pixels(point, name, photo, look)
+        if names.segmenter:
+            mask = _segmenter(names)(look, point=(x / width, y / height))
+            found.append(Found(name=name, mask=mask))
+            continue
         found.append(Found(name=name, mask=_at_point(look, (min(x, width - 1), min(y, height - 1)), finder)))
     if request.sought:
         found += _looked_for(request.sought, look, names)
@@ -76,11 +88,17 @@ def named_objects(
     return found
 
 
+def _segmenter(names: Names) -> Segmenter:
+    from layercli.vision.named import segmenter_of
+
+    return segmenter_of(names.segmenter)
+
+
 def _looked_for(sought: Sequence[str], look: np.ndarray, names: Names) -> list[Found]:
     """Objects by their names: the box that fits a name best, and what is in it."""
-    from layercli.vision.named import named_finders
+    from layercli.vision.named import detector_of
 
-    detector, segmenter = named_finders(names.detector, names.segmenter)
+    detector, segmenter = detector_of(names.detector), _segmenter(names)
     found = []
     for name in sought:
         box, sure = detector(look, name)

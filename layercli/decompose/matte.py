@@ -49,7 +49,8 @@ class Options:
     edges); refine: no takes drawn masks as alpha, as they are. shadows: a layer for them. least: the
     smallest share of the photo that counts as an object. radius, reach: of the patches that fill the
     background, in pixels, and how far around they come from, in object sizes. detector, segmenter: folders of
-    Grounding DINO and Segment Anything, for objects that are looked for by name, or the hub's local cache;
+    Grounding DINO and Segment Anything, for objects that are looked for by name (without, the hub's local
+    cache); a segmenter that is given cuts boxes and points too;
     sure: how surely the detector must see one. depth: the folder of a depth net that says which object is in
     front.
     """

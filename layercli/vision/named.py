@@ -26,9 +26,15 @@ Box = tuple[float, float, float, float]
 
 
 @lru_cache(maxsize=1)
-def named_finders(detector: str = "", segmenter: str = "") -> tuple[Detector, Segmenter]:
-    """Both parts, opened once for all photos of a run; sources as of each."""
-    return Detector(detector), Segmenter(segmenter)
+def detector_of(source: str = "") -> Detector:
+    """The detector of a source, opened once for all photos of a run."""
+    return Detector(source)
+
+
+@lru_cache(maxsize=1)
+def segmenter_of(source: str = "") -> Segmenter:
+    """The segmenter of a source, opened once for all photos of a run."""
+    return Segmenter(source)
 
 
 class Detector:

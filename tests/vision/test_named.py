@@ -98,6 +98,10 @@ def test_a_photo_comes_apart_by_a_name(folders, photo, tmp_path):
     assert stack.names == ("background", "ball")
     assert soft_iou(stack.placed("ball")[..., 3], ball(60, 80)) > 0.9
     assert recomposition(photo, stack).most == 0
+    drawn = decompose(DecomposeRequest(photo="made.png", boxes={"b": box}), photo, options)
+    assert soft_iou(drawn.placed("b")[..., 3], ball(60, 80)) > 0.9
+    pointed = decompose(DecomposeRequest(photo="made.png", points={"p": (0.5, 0.5)}), photo, options)
+    assert pointed.names == ("background", "p")
     with pytest.raises(LayercliError, match='Nothing in the photo looks like "the ball"') as caught:
         asked = DecomposeRequest(photo="made.png", sought=("the ball",))
         decompose(asked, photo, Options(**{**vars(options), "sure": sure + 1e-3}))
