@@ -15,6 +15,7 @@ settings.load_profile("layercli")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["LAYERCLI_OFFLINE"] = "1"  # no net is fetched: what is tested is what runs on every machine
+os.environ["MESA_SHADER_CACHE_DISABLE"] = "true"  # which would lie in the folder below
 os.environ["XDG_CACHE_HOME"] = os.environ["U2NET_HOME"] = os.path.join(os.path.dirname(__file__), "no-cache")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -16,6 +17,7 @@ from layercli.core.pixels import open_image, quantize
 from layercli.data import corpus
 from layercli.formats import psd
 from tests import tiny
+from tests.data.furniture_boxes import make_package
 from tests.data.mini_corpus import make_corpus
 from tests.decompose.made import ball, over, wall
 from tests.edit import scenes
@@ -164,6 +166,15 @@ def test_data_and_train(tmp_path):
     done = example("train.sh", tmp_path, "1", "1", *few)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs/base/unet/config.json").exists()
+
+
+def test_rooms_are_rendered_and_encoded(tmp_path, model, monkeypatch):
+    pytest.importorskip("vtkmodules", reason="vtk is not installed")
+    make_package(tmp_path / "models")
+    monkeypatch.setenv("AUTOENCODER", f"{model}/autoencoder")
+    done = example("rooms.sh", tmp_path, "models", "2", "-O", "size=32")
+    assert done.returncode == 0, done.stderr
+    assert np.load(tmp_path / "runs/rooms-latents/latents-0.npy").shape[:2] == (4, 2)
 
 
 def test_layered_methods(tmp_path, model):

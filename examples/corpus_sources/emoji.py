@@ -12,12 +12,13 @@ from typing import Any
 from PIL import Image
 
 from layercli.core.errors import LayercliError
+from layercli.data.captions import with_article, words_of
 
 from .packages import Packages
 from .pictures import OBJECT_SIDE, Picture, coverage, framed_object, inner_scene
 from .shards import Shard
 from .svg import render
-from .wording import squashed, with_article, words_of
+from .wording import squashed
 
 NAMES = ("emojibase-data", "17.0.0")
 

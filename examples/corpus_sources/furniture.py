@@ -3,187 +3,57 @@
 from __future__ import annotations
 
 import re
-import shutil
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from layercli.core.errors import LayercliError
+from layercli.data._furniture import CATALOGUES, PACKAGE, Catalogue, Piece, pieces, unpack
+from layercli.data._rendering import Stage, orbit
+from layercli.data.captions import with_article
 
 from .packages import Packages
 from .pictures import OBJECT_SIDE, Picture, framed_object
-from .rendering import Stage, orbit
 from .shards import Shard
-from .wording import with_article, words_of
 
-PACKAGE = ("sweethome3d-furniture", "1.8-1")
+VERSION = "1.8-1"
+# The number of each catalogue's first picture.
+FIRST = {
+    "BlendSwap-CC-0": 16614,
+    "BlendSwap-CC-BY": 17962,
+    "KatorLegaz": 19002,
+    "Reallusion": 19556,
+    "Scopia": 19756,
+}
 
-
-@dataclass(frozen=True)
-class Catalogue:
-    """One .sh3f archive of the package. first: the number of its first picture."""
-
-    name: str
-    licence: str
-    first: int
-
-
-CATALOGUES = (
-    Catalogue("BlendSwap-CC-0", "CC0", 16614),
-    Catalogue("BlendSwap-CC-BY", "CC-BY-3.0", 17962),
-    Catalogue("KatorLegaz", "CC-BY-3.0-US", 19002),
-    Catalogue("Reallusion", "CC-BY-3.0-US", 19556),
-    Catalogue("Scopia", "CC-BY-3.0", 19756),
-)
-
-# Models whose own licence file says something else than the catalogue that they are in.
-_LICENCES = {"BlendSwap-CC-0_139": "CC-BY-3.0", "BlendSwap-CC-0_140": "CC-BY-3.0"}
+# Models that could not be read when the corpus was made; with them all later pictures would be numbered anew.
+_MISSING = {
+    *(f"BlendSwap-CC-0_{number}" for number in ("019", "075")),
+    *(f"BlendSwap-CC-BY_{number}" for number in ("075", "077")),
+    *(f"KatorLegaz_0{number:02}" for number in (6, 7, 11, 14, 27, 29, 32, 38, 40, 41, 54, 64, 68, 72)),
+    *(f"Scopia_{number}" for number in ("034", "040", "056", "060", "374")),
+}
 
 # Azimuth and elevation in degrees: mostly from the front and slightly above, as people take pictures.
 VIEWS = ((35, 20), (-35, 12), (0, 6), (60, 22), (-65, 16), (145, 22), (15, 30), (-22, 5))
 # What belongs in a wall has a front only.
 FRONT_VIEWS = (0, 2)
 
-# Names in the catalogues that nobody would type, or that are wrong.
-_NAMES = {
-    "couch": "sofa",
-    "futon couch": "sofa",
-    "child chair": "chair",
-    "bulldog": "bulldog, dog",
-    "ford focus": "car",
-    "concept sedan": "car",
-    "concept sedan sport": "sports car",
-    "seat leon": "car",
-    "renault scenic": "car",
-    "chevrolet": "car",
-    "suv": "suv car",
-    "smart car": "small car",
-    "vw new beetle": "car, beetle",
-    "female": "woman",
-    "holding female": "woman",
-    "sitting female": "sitting woman",
-    "lying down female": "lying woman",
-    "male": "man",
-    "holding male": "man",
-    "sitting male": "sitting man",
-    "lying down male": "lying man",
-    "little bank": "bench",
-    "wood bank": "wooden bench",
-    "teck chair": "teak chair",
-    "frame chambord": "framed picture",
-    "letters box": "mailbox",
-    "puff": "pouf",
-    "flipper": "pinball machine",
-    "hashtray": "ashtray",
-    "barnum": "party tent",
-    "acacia": "acacia tree",
-    "copper beech": "beech tree",
-    "cypress": "cypress tree",
-}
+
+def views_of(piece: Piece) -> tuple[int, ...]:
+    """Which of the views show something worth seeing."""
+    in_wall = piece.in_wall or re.search(r"\b(door|window)s?$", piece.name)
+    return FRONT_VIEWS if in_wall else tuple(range(len(VIEWS)))
 
 
-@dataclass(frozen=True)
-class Piece:
-    """One entry of a catalogue. size: width, depth, height in metres; turn: a rotation matrix or nothing."""
-
-    model: str
-    name: str
-    category: str
-    creator: str
-    obj: Path
-    size: tuple[float, float, float]
-    turn: tuple[float, ...]
-    in_wall: bool
-    licence: str
-
-    @property
-    def views(self) -> tuple[int, ...]:
-        """Which of the views show something worth seeing."""
-        in_wall = self.in_wall or re.search(r"\b(door|window)s?$", self.name)
-        return FRONT_VIEWS if in_wall else tuple(range(len(VIEWS)))
-
-
-def read_catalogue(text: str) -> dict[int, dict[str, str]]:
-    """The entries of a `PluginFurnitureCatalog.properties`: number -> key -> value."""
-    entries: dict[int, dict[str, str]] = {}
-    for key, number, value in re.findall(r"^(\w+)#(\d+)[ \t]*=[ \t]*(.*?)\s*$", text, re.MULTILINE):
-        unescaped = re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), value)
-        entries.setdefault(int(number), {})[key] = unescaped
-    return entries
-
-
-def piece_name(name: str) -> str:
-    """`Concept Sedan 02` -> `car`; `Sofa 2 seats` -> `sofa seats`."""
-    words = words_of(name)
-    return _NAMES.get(words, words)
-
-
-def pieces(catalogue: Catalogue, packages: Packages) -> Iterator[Piece]:
-    """The entries of one catalogue that have a model and a size."""
-    folder = _unpacked(catalogue, packages)
-    text = (folder / "PluginFurnitureCatalog.properties").read_text(encoding="latin-1")
-    for number, entry in sorted(read_catalogue(text).items()):
-        if {"name", "model", "width", "depth", "height"} <= entry.keys():
-            width, depth, height = (float(entry[key]) / 100 for key in ("width", "depth", "height"))
-            model = f"{catalogue.name}_{number:03}"
-            yield Piece(
-                model=model,
-                name=piece_name(entry["name"]),
-                category=entry.get("category", ""),
-                creator=entry.get("creator", ""),
-                obj=folder / entry["model"].lstrip("/"),
-                size=(width, depth, height),
-                turn=tuple(float(value) for value in entry.get("modelRotation", "").split()),
-                in_wall=entry.get("doorOrWindow") == "true",
-                licence=_LICENCES.get(model, catalogue.licence),
-            )
-
-
-def _unpacked(catalogue: Catalogue, packages: Packages) -> Path:
+def unpacked_pieces(catalogue: Catalogue, packages: Packages) -> Iterator[Piece]:
+    """The pieces of one catalogue that the corpus shows; the package is fetched and unpacked once."""
     place = packages.folder / f"sh3f-{catalogue.name}"
     if not place.is_dir():
-        root = packages.debian(*PACKAGE)
-        part = place.with_name(place.name + ".part")
-        shutil.rmtree(part, ignore_errors=True)
-        with zipfile.ZipFile(root / f"usr/share/sweethome3d/furniture/{catalogue.name}.sh3f") as archive:
-            archive.extractall(part)
-        for path in part.rglob("*.mtl"):
-            path.write_text(
-                readable_materials(path.read_text(encoding="latin-1"), path.parent), encoding="latin-1"
-            )
-        for path in part.rglob("*.obj"):
-            text = path.read_text(encoding="latin-1")
-            path.write_text(
-                re.sub(r"(?m)^(usemtl\s+)(\S.*?)\s*$", r"\1material_\2", text), encoding="latin-1"
-            )
-        part.replace(place)
-    return place
-
-
-def readable_materials(text: str, folder: Path) -> str:
-    """A material file as VTK can read it.
-
-    VTK takes a material called `1` for a number, and a tab after a file's name for a part of it; it wants the
-    case of file names right; and it mistakes a bump map for the colours.
-    """
-    there = {path.name.lower(): path.name for path in folder.iterdir()}
-    lines = []
-    for line in text.splitlines():
-        command, _, rest = line.strip().partition(" ")
-        rest = rest.strip()
-        if command == "newmtl":
-            lines.append(f"newmtl material_{rest}")
-        elif command.startswith("map_") or command in ("bump", "disp", "decal", "refl"):
-            file = there.get(rest.replace("\\", "/").rsplit("/", 1)[-1].lower())
-            if command == "map_Kd" and file:
-                lines.append(f"map_Kd {file}")
-        else:
-            lines.append(f"{command} {rest}".rstrip())
-    return "\n".join(lines) + "\n"
+        root = packages.debian(PACKAGE, VERSION)
+        unpack(root / f"usr/share/sweethome3d/furniture/{catalogue.name}.sh3f", place)
+    yield from (piece for piece in pieces(catalogue, place) if piece.model not in _MISSING)
 
 
 def is_worth_keeping(image: Image.Image) -> bool:
@@ -201,13 +71,13 @@ def is_worth_keeping(image: Image.Image) -> bool:
 def renders(catalogue: Catalogue, packages: Packages) -> Iterator[Picture]:
     """Each piece from its views, cropped to what is seen; pieces that cannot be drawn are left out."""
     stage = Stage()
-    number = catalogue.first
-    for piece in pieces(catalogue, packages):
+    number = FIRST[catalogue.name]
+    for piece in unpacked_pieces(catalogue, packages):
         try:
             solid = stage.load(piece.obj, piece.size, piece.turn)
         except LayercliError:
             continue
-        for view in piece.views:
+        for view in views_of(piece):
             shot = stage.shoot(solid.actors, orbit(solid, *VIEWS[view]), (OBJECT_SIDE, OBJECT_SIDE))
             image = framed_object(shot) if is_worth_keeping(shot) else None
             if image is None:
@@ -218,7 +88,7 @@ def renders(catalogue: Catalogue, packages: Packages) -> Iterator[Picture]:
                 name=piece.name,
                 caption=with_article(piece.name),
                 style="3D render (textured)",
-                source=f"deb:{PACKAGE[0]} ({catalogue.name})",
+                source=piece.source,
                 licence=piece.licence,
                 group=piece.category,
                 model=piece.model,
@@ -235,6 +105,6 @@ def shards() -> list[Shard]:
         def draw(packages: Packages) -> Iterator[Picture]:
             return renders(catalogue, packages)
 
-        return Shard(f"{PACKAGE[0]}-{catalogue.name.lower()}", f"3D models, {catalogue.licence}", draw)
+        return Shard(f"{PACKAGE}-{catalogue.name.lower()}", f"3D models, {catalogue.licence}", draw)
 
     return [of(catalogue) for catalogue in CATALOGUES]

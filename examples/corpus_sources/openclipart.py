@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from layercli.core.errors import LayercliError
+from layercli.data.captions import with_article
 
 from .packages import Packages
 from .pictures import OBJECT_SIDE, Picture, framed_object
 from .shards import Shard
 from .svg import render
-from .wording import with_article
 
 PACKAGE = ("openclipart-svg", "1:0.18+dfsg-19")
 _LIST = Path(__file__).with_name("openclipart.tsv")

@@ -10,14 +10,15 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from layercli.core.errors import LayercliError
+from layercli.data._furniture import CATALOGUES, PACKAGE, Piece
+from layercli.data._rendering import VIEW_ANGLE, Camera, Solid, Stage, overhead
+from layercli.data._surfaces import FLOORS, WALLS, Surface, asphalt, grass, sky
+from layercli.data.captions import with_article
 
-from .furniture import CATALOGUES, PACKAGE, Piece, pieces
+from .furniture import unpacked_pieces
 from .packages import Packages
 from .pictures import SCENE_SIDE, Picture
-from .rendering import VIEW_ANGLE, Camera, Solid, Stage, overhead
 from .shards import Shard
-from .surfaces import FLOORS, WALLS, Surface, asphalt, grass, sky
-from .wording import with_article
 
 SIZE = (480, SCENE_SIDE)
 FIRST = 23058
@@ -98,7 +99,7 @@ def draw_scene(
     for solid in solids:
         middle = left + solid.width / 2
         actors.append(stage.decal(contact_shadow(stage, solid), middle, 2 * max(solid.width, solid.depth)))
-        actors.extend(stage.moved(solid, middle))
+        actors.extend(stage.stand(solid, (middle, 0.0, 0.0)))
         left += solid.width + gap
     drawn = np.asarray(stage.shoot(actors, camera, SIZE)).astype(float) / 255
     behind = sky(*SIZE, 0.5) if category in _OUTSIDE else np.full((SIZE[1], SIZE[0], 3), 0.85)
@@ -124,7 +125,7 @@ def pictures(packages: Packages) -> Iterator[Picture]:
     stage = Stage()
     standing = [
         piece
-        for piece in chain.from_iterable(pieces(catalogue, packages) for catalogue in CATALOGUES)
+        for piece in chain.from_iterable(unpacked_pieces(catalogue, packages) for catalogue in CATALOGUES)
         if not piece.in_wall
         and piece.category not in ("Doors and windows", "Staircases", "Lights")
         and piece.size[2] >= LOWEST_PIECE
@@ -151,7 +152,7 @@ def pictures(packages: Packages) -> Iterator[Picture]:
                 name=words,
                 caption=words,
                 style="3D render (room)",
-                source=f"deb:{PACKAGE[0]} (rendered rooms)",
+                source=f"deb:{PACKAGE} (rendered rooms)",
                 licence="+".join(sorted({one.licence for one in placed_pieces})) or "CC0",
                 orig=f"rooms/{piece.model}_{version}.webp",
             )
@@ -160,4 +161,4 @@ def pictures(packages: Packages) -> Iterator[Picture]:
 
 def shards() -> list[Shard]:
     """One shard."""
-    return [Shard(f"{PACKAGE[0]}-rendered-rooms", "rendered rooms, yards and roads", pictures)]
+    return [Shard(f"{PACKAGE}-rendered-rooms", "rendered rooms, yards and roads", pictures)]

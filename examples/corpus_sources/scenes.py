@@ -9,12 +9,12 @@ from pathlib import Path
 from PIL import Image
 
 from layercli.core.errors import LayercliError
+from layercli.data.captions import with_article, words_of
 
 from .copyrights import Copyrights
 from .packages import Packages
 from .pictures import Picture, framed_scene
 from .shards import Shard
-from .wording import with_article, words_of
 
 ENDLESS_SKY = ("endless-sky-data", "0.11.2-1")
 WALLPAPERS = ("budgie-backgrounds", "4.2-1")

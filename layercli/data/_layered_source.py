@@ -7,6 +7,7 @@ be another one beside `ComposedSource`.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,22 +74,8 @@ class ComposedSource:
             self.by_style[style] = chosen, weights[chosen].cumsum()
 
     def draw(self, number: int) -> Layered:
-        """Draw until a picture passes every limit; `rejected` in its row counts what did not.
-
-        Raises LayercliError when none of 40 attempts does.
-        """
-        rejected: Counter[str] = Counter()
-        for attempt in range(ATTEMPTS):
-            rng = np.random.default_rng((self.seed, 6, number, attempt))
-            result = self._attempt(rng)
-            if isinstance(result, Layered):
-                return Layered(frames=result.frames, row=result.row | {"rejected": dict(rejected)})
-            rejected[result] += 1
-        reasons = ", ".join(f"{reason} ({count})" for reason, count in rejected.most_common())
-        raise LayercliError(
-            f"No layered picture can be made of these objects: {reasons}.",
-            "Use a larger data set, or fewer foregrounds: -O counts=1",
-        )
+        """Draw until a picture passes every limit."""
+        return drawn_within(self._attempt, (self.seed, 6, number))
 
     def _attempt(self, rng: np.random.Generator) -> Layered | str:
         """One picture, or why it is none."""
@@ -154,6 +141,25 @@ class ComposedSource:
                 return "empty"
             things.append((box[:, ::-1] if rng.random() < 0.5 else box, rows[pick]))
         return things
+
+
+def drawn_within(attempt: Callable[[np.random.Generator], Layered | str], key: tuple[int, ...]) -> Layered:
+    """Attempt, each time from a seed of its own, until a picture passes every limit.
+
+    attempt: gives a picture, or why it is none; `rejected` in the row counts these. Raises LayercliError when
+    none of 40 attempts passes.
+    """
+    rejected: Counter[str] = Counter()
+    for number in range(ATTEMPTS):
+        result = attempt(np.random.default_rng((*key, number)))
+        if isinstance(result, Layered):
+            return Layered(frames=result.frames, row=result.row | {"rejected": dict(rejected)})
+        rejected[result] += 1
+    reasons = ", ".join(f"{reason} ({count})" for reason, count in rejected.most_common())
+    raise LayercliError(
+        f"No layered picture can be made of these objects: {reasons}.",
+        "Use a larger data set, or fewer foregrounds: -O counts=1",
+    )
 
 
 def areas_of(layers: list[np.ndarray]) -> tuple[list[float], list[float]]:

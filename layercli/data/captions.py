@@ -216,7 +216,28 @@ def plain_noun(caption: str) -> str | None:
 
 def article(noun: str) -> str:
     """`apple` -> `an apple`."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+    return f"{'an' if noun[:1] in 'aeiou' else 'a'} {noun}"
+
+
+# Singular words with an s at the end, and pairs that English treats as one thing.
+_SINGULAR = re.compile(r"(ss|bus|glasses|scissors|cactus|octopus)$")
+_WITHOUT_ARTICLE = re.compile(r"(a|an|the|two|three) ")
+
+
+def with_article(name: str) -> str:
+    """`apple` -> `an apple`; a plural word, and a name with its own article or number, stays as it is."""
+    plural = " " not in name and name.endswith("s") and not _SINGULAR.search(name)
+    return name if plural or _WITHOUT_ARTICLE.match(name) else article(name)
+
+
+def words_of(identifier: str) -> str:
+    """`hot-dog_2`, `PlayStation`, `iMac` -> `hot dog`, `play station`, `i mac`.
+
+    Lower case, without the numbers at the end of words, which count variants.
+    """
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", identifier.replace("-", " ").replace("_", " "))
+    numberless = re.sub(r"[0-9]+\b°?", " ", parted)
+    return re.sub(r"\s+", " ", numberless).strip().lower()
 
 
 def sampling_weight(row: dict[str, Any]) -> float:

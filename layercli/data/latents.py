@@ -12,11 +12,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
-from layercli.data.pictures import Pictures
+from layercli.data._picture_sets import PictureSet, open_pictures
 from layercli.models.family import resolve_device
 from layercli.models.precision import fast_autocast, fast_layout
 from layercli.models.rgba_autoencoder import RGBAAutoencoder, load_autoencoder
@@ -26,18 +27,22 @@ LEVELS = 127.0
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Data folders (comma-separated), the autoencoder, where to write, and the pictures a step."""
+    """Data folders (comma-separated), the autoencoder, where to write, and the pictures a step.
+
+    frames: which frames of layered sets ("data layered", "data rooms") become pictures.
+    """
 
     data: str = "runs/data,runs/composed"
     autoencoder: str = "runs/autoencoder/autoencoder"
     out: str = "runs/latents"
     batch: int = 32
+    frames: tuple[Literal["background", "global"], ...] = ("background", "global")
     device: str = "cpu"
 
 
 @torch.inference_mode()
 def encode_pictures(
-    pictures: Pictures, autoencoder: RGBAAutoencoder, batch: int, on_step: Callable[[int, int], None]
+    pictures: PictureSet, autoencoder: RGBAAutoencoder, batch: int, on_step: Callable[[int, int], None]
 ) -> np.ndarray:
     """All pictures and their mirror images -> (N, 2, C, h, w) int8 of the bounded (unscaled) latents."""
     device, parts = next(autoencoder.parameters()).device, []
@@ -66,7 +71,7 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
         encoder_hash.update(value.cpu().numpy().tobytes())
     digest, rows = encoder_hash.hexdigest(), []
     for n, folder in enumerate(options.data.split(",")):
-        pictures = Pictures(Path(folder))
+        pictures = open_pictures(Path(folder), options.frames)
         rows.extend(pictures.rows)
         target, stamp = out / f"latents-{n}.npy", out / f"latents-{n}.sha256"
         wanted = f"{digest} {folder} {len(pictures)}"

@@ -21,8 +21,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from layercli.core.errors import LayercliError
+from layercli.data._layered_set import read_rows, read_shards
 from layercli.data._layered_source import Layered
-from layercli.data.layered import read_rows, read_shards
 from layercli.diffusion.self_mask import visible_masks
 from layercli.models.catalog import load_model
 from layercli.models.family import Model

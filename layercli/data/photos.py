@@ -25,12 +25,12 @@ from layercli.core.errors import LayercliError
 from layercli.core.photos import SUFFIXES, open_photo
 from layercli.core.pixels import quantize, save_png
 from layercli.core.splitting import split_prompt
+from layercli.data._layered_set import statistics, summary, without_duplicates
 from layercli.data._layered_source import areas_of, box_of, fingerprint
 from layercli.data._photo_source import Filters, frames_of
 from layercli.data._photo_words import captions_of, told_of, written
 from layercli.data._shards import add_frames, hold_to, write_text
 from layercli.data.captions import article, plain_noun
-from layercli.data.layered import statistics, summary, without_duplicates
 from layercli.decompose import matte
 from layercli.vision import nets
 from layercli.vision._digest import file_digest

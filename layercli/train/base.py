@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ from layercli.train._sheets import draw_samples
 class Options(LoopOptions):
     """The loop's options, the network's widths, the text encoder, and how captions are drawn.
 
+    data: folders of latents, comma-separated; data_weights: how much more often each one's pictures are
+    drawn, 1 where none is given.
     shares: how often a foreground, a background and a global frame are drawn.
     text: the text encoder's folder; the one that ships with layercli when empty.
     autoencoder: its folder, to draw a sheet of samples at every checkpoint; none when empty.
@@ -38,6 +41,7 @@ class Options(LoopOptions):
     """
 
     data: str = "runs/latents"
+    data_weights: tuple[float, ...] = ()
     out: str = "runs/base"
     steps: int = 30_000
     learning_rate: float = 8e-4
@@ -56,17 +60,33 @@ class Options(LoopOptions):
 class LatentFrames:
     """Cached latents with their rows, drawn by kind and weight; batches depend on (seed, step) alone."""
 
-    def __init__(self, folder: Path, options: Options) -> None:
-        if not (folder / "latents.json").is_file():
+    def __init__(self, folders: Sequence[Path], options: Options) -> None:
+        """folders: of one autoencoder's latents; a row's weight is multiplied by its folder's."""
+        about = [_about(folder) for folder in folders]
+        factors = options.data_weights or (1.0,) * len(folders)
+        if len(factors) != len(folders):
             raise LayercliError(
-                f"No cached latents in {folder}.", f"Make them: layercli data latents -O out={folder}"
+                f"There are {len(folders)} folders of data and {len(factors)} weights.",
+                "Give a weight each: --data A,B -O data_weights=1,0.5",
             )
-        about = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
-        self.shift = torch.tensor(about["shift"])[:, None, None]
-        self.scale = torch.tensor(about["scale"])[:, None, None]
-        with (folder / "index.jsonl").open(encoding="utf-8") as lines:
-            self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        self.latents = np.concatenate([np.load(folder / f"latents-{n}.npy") for n in range(about["files"])])
+        if min(factors) <= 0:
+            raise LayercliError("A folder's weight is above 0.", "Leave the folder out instead.")
+        for folder, other in zip(folders, about, strict=True):
+            if other["encoder_sha256"] != about[0]["encoder_sha256"]:
+                raise LayercliError(
+                    f"The latents in {folder} and {folders[0]} are of different autoencoders.",
+                    "Make them by one: layercli data latents -O autoencoder=DIR",
+                )
+        self.shift = torch.tensor(about[0]["shift"])[:, None, None]
+        self.scale = torch.tensor(about[0]["scale"])[:, None, None]
+        self.rows: list[dict[str, Any]] = []
+        files = []
+        for folder, known, factor in zip(folders, about, factors, strict=True):
+            with (folder / "index.jsonl").open(encoding="utf-8") as lines:
+                rows = [json.loads(line) for line in lines]
+            self.rows += [row | {"weight": row["weight"] * factor} for row in rows]
+            files += [folder / f"latents-{n}.npy" for n in range(known["files"])]
+        self.latents = np.concatenate([np.load(file) for file in files])
         self.options = options
         self.by_kind = []
         for kind in KINDS:
@@ -101,6 +121,15 @@ class LatentFrames:
         return (raw - self.shift) / self.scale, captions, torch.from_numpy(kinds)
 
 
+def _about(folder: Path) -> dict[str, Any]:
+    if not (folder / "latents.json").is_file():
+        raise LayercliError(
+            f"No cached latents in {folder}.", f"Make them: layercli data latents -O out={folder}"
+        )
+    known: dict[str, Any] = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
+    return known
+
+
 def v_prediction_loss(guess: Tensor, truth: Tensor, snr: Tensor, gamma: float) -> Tensor:
     """Mean squared error of v (B, C, h, w); min-SNR weight min(snr, gamma) / (snr + 1) where gamma > 0."""
     error = (guess.float() - truth).square().mean((1, 2, 3))
@@ -109,7 +138,7 @@ def v_prediction_loss(guess: Tensor, truth: Tensor, snr: Tensor, gamma: float) -
 
 def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
     """Train; every checkpoint writes `out/unet` (averaged weights, float16 shards) and `out/scheduler`."""
-    frames = LatentFrames(Path(options.data), options)
+    frames = LatentFrames([Path(folder) for folder in options.data.split(",")], options)
     text = StaticTextEncoder.load(options.text or EMBEDDED_FOLDER)
     signal = Schedule.cosine().alphas_cumprod
     torch.manual_seed(options.seed)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from layercli.core.errors import LayercliError
-from layercli.data import corpus, layered, layered_latents
-from layercli.data._layered_source import ComposedSource, Limits, areas_of, box_of, fingerprint
+from layercli.data import _layered_set, corpus, layered, layered_latents
+from layercli.data._layered_source import ComposedSource, Layered, Limits, areas_of, box_of, fingerprint
 from tests import tiny
 from tests.data.mini_corpus import make_corpus
 
@@ -36,8 +36,8 @@ def built(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return layered.build(settings(prepared, tmp_path_factory.mktemp("layered")))
 
 
-def pictures(folder: Path) -> list[layered.Layered]:
-    return [picture for _, shard in layered.read_shards(folder) for picture in shard]
+def pictures(folder: Path) -> list[Layered]:
+    return [picture for _, shard in _layered_set.read_shards(folder) for picture in shard]
 
 
 def test_layers_are_complete_and_the_whole_differs_from_their_composite_in_light_alone(built: Path) -> None:
@@ -69,7 +69,7 @@ def test_rows_say_where_everything_is(built: Path) -> None:
 def test_the_same_seed_gives_the_same_bytes_whatever_the_workers(prepared: Path, tmp_path: Path) -> None:
     sums = []
     for name, changes in (("a", {}), ("b", {"workers": 2}), ("c", {"seed": 1})):
-        folder = layered.build(settings(prepared, tmp_path / name, samples=layered.SHARD + 2, **changes))
+        folder = layered.build(settings(prepared, tmp_path / name, samples=_layered_set.SHARD + 2, **changes))
         sums.append(list(json.loads((folder / "manifest.json").read_text())["sha256"].values()))
     assert sums[0] == sums[1] != sums[2]
 
@@ -112,9 +112,9 @@ def test_near_duplicates_are_left_out() -> None:
     almost[:4, :4] += 1
     marks = [fingerprint(picture) for picture in (one, almost, two)]
     rows = [{"areas": [0.1], "fingerprint": f"{mark:016x}"} for mark in marks]
-    assert layered.without_duplicates(rows) == [rows[0], rows[2]]
+    assert _layered_set.without_duplicates(rows) == [rows[0], rows[2]]
     two_layers = {"areas": [0.1, 0.1], "fingerprint": rows[0]["fingerprint"]}
-    assert layered.without_duplicates([rows[0], two_layers]) == [rows[0], two_layers]
+    assert _layered_set.without_duplicates([rows[0], two_layers]) == [rows[0], two_layers]
 
 
 def test_cutting_takes_what_lies_around_an_object_with_it() -> None:

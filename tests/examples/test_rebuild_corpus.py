@@ -12,19 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rebuild_corpus
-from corpus_sources import emoji, furniture, openclipart, rendering, rooms, scenes
+from corpus_sources import emoji, furniture, openclipart, rooms, scenes
 from corpus_sources.copyrights import Copyrights
 from corpus_sources.packages import Packages
 from corpus_sources.pictures import Picture, coverage, framed_object, framed_scene, solid_box
 from corpus_sources.shards import Shard, build_shard, write_manifest
 from corpus_sources.svg import can_render, normalised, render
-from corpus_sources.wording import file_slug, with_article, words_of
+from corpus_sources.wording import file_slug
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from layercli.core.errors import LayercliError
-from layercli.data import corpus
+from layercli.data import _furniture, _rendering, corpus
+from layercli.data.captions import with_article, words_of
 
 needs_svg = pytest.mark.skipif(not can_render(), reason="neither resvg-py nor cairosvg is installed")
 ascii_text = st.text(st.characters(max_codepoint=126, min_codepoint=32), max_size=40)
@@ -414,7 +415,7 @@ def test_the_notice_names_every_package_and_version() -> None:
         emoji.FLUENT_3D,
         emoji.NAMES,
         openclipart.PACKAGE,
-        furniture.PACKAGE,
+        (furniture.PACKAGE, furniture.VERSION),
     ]:
         assert f"{package} {version}" in " ".join(notice.split())
 
@@ -444,54 +445,6 @@ def test_keywords_are_lower_case_and_said_once() -> None:
 
 # 3D models
 
-CATALOGUE = """\
-id=Some#Models
-id#1=Some#couch
-name#1=Couch
-category#1=Living room
-model#1=/some/couch/couch.obj
-width#1=200
-depth#1=90.5
-height#1=80
-modelRotation#1=1 0 0 0 1 0 0 0 1
-doorOrWindow#1=false
-creator#1=Someone
-name#2=Bill 10\\u20ac
-name#10=French window
-"""
-
-
-def test_a_catalogue_is_read_by_number() -> None:
-    entries = furniture.read_catalogue(CATALOGUE)
-    assert entries.keys() == {1, 2, 10}
-    assert entries[1]["depth"] == "90.5"
-    assert entries[1]["creator"] == "Someone"
-    assert furniture.piece_name(entries[1]["name"]) == "sofa"
-    assert furniture.piece_name(entries[2]["name"]) == "bill €"
-
-
-def test_pieces_have_their_true_size_and_windows_only_a_front(tmp_path: Path) -> None:
-    folder = tmp_path / "sh3f-Some"
-    folder.mkdir()
-    text = CATALOGUE + "model#10=/w.obj\nwidth#10=100\ndepth#10=10\nheight#10=210\ndoorOrWindow#10=true\n"
-    (folder / "PluginFurnitureCatalog.properties").write_text(text, encoding="latin-1")
-    sofa, window = furniture.pieces(furniture.Catalogue("Some", "CC0", 1), Packages(tmp_path))
-    assert (sofa.model, sofa.name, sofa.size) == ("Some_001", "sofa", (2.0, 0.905, 0.8))
-    assert sofa.turn == (1, 0, 0, 0, 1, 0, 0, 0, 1)
-    assert sofa.obj == folder / "some/couch/couch.obj"
-    assert len(sofa.views) == 8
-    assert (window.model, window.views) == ("Some_010", (0, 2))
-    assert {sofa.licence, window.licence} == {"CC0"}
-
-
-def test_materials_become_readable_to_vtk(tmp_path: Path) -> None:
-    (tmp_path / "Wood.JPG").touch()
-    wood = "newmtl 1\nKd 1 0 0\nmap_Kd C:\\textures\\wood.jpg\t\t\nmap_Bump Wood.JPG\n"
-    oak = "newmtl grey oak\nmap_Kd gone.png\n"
-    assert furniture.readable_materials(wood + oak, tmp_path) == (
-        "newmtl material_1\nKd 1 0 0\nmap_Kd Wood.JPG\nnewmtl material_grey oak\n"
-    )
-
 
 def test_tiny_cut_and_wiry_views_are_thrown_away() -> None:
     assert furniture.is_worth_keeping(block(120, 90, 60, 60))
@@ -503,6 +456,16 @@ def test_tiny_cut_and_wiry_views_are_thrown_away() -> None:
     for edge in ((40, 40, 200, 41), (40, 199, 200, 200), (40, 40, 41, 200), (199, 40, 200, 200)):
         wires.paste((0, 0, 0, 255), edge)
     assert not furniture.is_worth_keeping(wires)
+
+
+def test_what_belongs_in_a_wall_is_seen_from_its_front() -> None:
+    made = {"category": "", "creator": "", "obj": Path("x.obj"), "size": (1.0, 1.0, 1.0), "turn": ()}
+    chair, hatch, window = (
+        _furniture.Piece(model="x", name=name, in_wall=in_wall, licence="CC0", source="test", **made)
+        for name, in_wall in (("chair", False), ("hatch", True), ("french window", False))
+    )
+    assert len(furniture.views_of(chair)) == 8
+    assert furniture.views_of(hatch) == furniture.views_of(window) == (0, 2)
 
 
 def test_scenes_are_told_as_people_would() -> None:
@@ -548,32 +511,17 @@ f 4 1 5 8
 
 
 @pytest.fixture
-def stage_and_cube(tmp_path: Path) -> tuple[rendering.Stage, rendering.Solid]:
+def stage_and_cube(tmp_path: Path) -> tuple[_rendering.Stage, _rendering.Solid]:
     """A red box, half as wide as high, in front of VTK's camera."""
     pytest.importorskip("vtkmodules", reason="vtk is not installed")
     (tmp_path / "cube.obj").write_text(CUBE, encoding="latin-1")
     (tmp_path / "cube.mtl").write_text("newmtl material_1\nKd 0.8 0.1 0.1\n", encoding="latin-1")
-    stage = rendering.Stage()
+    stage = _rendering.Stage()
     return stage, stage.load(tmp_path / "cube.obj", (0.5, 0.5, 1.0))
 
 
-def test_a_model_is_drawn_whole_on_transparency(
-    stage_and_cube: tuple[rendering.Stage, rendering.Solid],
-) -> None:
-    stage, cube = stage_and_cube
-    shot = stage.shoot(cube.actors, rendering.orbit(cube, 0, 6), (128, 128))
-    assert furniture.is_worth_keeping(shot)
-    box = solid_box(shot)
-    assert box is not None
-    assert 1.6 < (box[3] - box[1]) / (box[2] - box[0]) < 2.1
-    middle, corner = shot.getpixel((64, 64)), shot.getpixel((2, 2))
-    assert middle[3] == 255
-    assert middle[0] > 3 * middle[1]
-    assert corner == (0, 0, 0, 0)
-
-
 def test_a_scene_shows_the_same_place_with_and_without_its_piece(
-    stage_and_cube: tuple[rendering.Stage, rendering.Solid],
+    stage_and_cube: tuple[_rendering.Stage, _rendering.Solid],
 ) -> None:
     stage, cube = stage_and_cube
     full, empty = (

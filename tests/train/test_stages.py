@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layercli.core.errors import LayercliError
-from layercli.data import composed, corpus, latents
+from layercli.data import composed, corpus, latents, layered
 from layercli.models.embedded import EmbeddedModel
 from layercli.models.embedded_network import embedded_unet, load_unet, save_unet
 from layercli.models.rgba_autoencoder import flatten_on_gray, load_autoencoder, unflatten_from_gray
@@ -68,7 +68,7 @@ def test_colour_under_alpha_zero_is_invisible_to_the_network() -> None:
 def test_the_autoencoder_learned_and_its_latents_are_standardised(trained: Path) -> None:
     loaded = load_autoencoder(trained / "one" / "autoencoder")
     assert loaded.downscale == 16
-    frames = stage_two.LatentFrames(trained / "latents", stage_two.Options(batch=64))
+    frames = stage_two.LatentFrames([trained / "latents"], stage_two.Options(batch=64))
     values, _, _ = frames.batch_at(0)
     assert values.shape == (64, 12, 16, 16)
     assert abs(values.mean().item()) < 0.4 and 0.5 < values.std().item() < 1.6
@@ -119,10 +119,53 @@ def test_cached_latents_are_the_encoders_within_their_quantisation(trained: Path
 
 def test_batches_depend_on_the_step_alone(trained: Path) -> None:
     options = stage_two.Options(batch=16)
-    first = stage_two.LatentFrames(trained / "latents", options).batch_at(7)
-    again = stage_two.LatentFrames(trained / "latents", options).batch_at(7)
+    first = stage_two.LatentFrames([trained / "latents"], options).batch_at(7)
+    again = stage_two.LatentFrames([trained / "latents"], options).batch_at(7)
     assert torch.equal(first[0], again[0]) and first[1] == again[1] and torch.equal(first[2], again[2])
-    assert not torch.equal(first[0], stage_two.LatentFrames(trained / "latents", options).batch_at(8)[0])
+    assert not torch.equal(first[0], stage_two.LatentFrames([trained / "latents"], options).batch_at(8)[0])
+
+
+@pytest.fixture(scope="module")
+def layered_latents(trained: Path) -> Path:
+    """Backgrounds and whole pictures of three layered ones, by the same autoencoder."""
+    made = layered.build(layered.Options(data=str(trained / "data"), out=str(trained / "layered"), samples=3))
+    return latents.build(
+        latents.Options(
+            data=str(made), autoencoder=str(trained / "one" / "autoencoder"), out=str(trained / "more")
+        )
+    )
+
+
+def test_frames_of_layered_pictures_become_latents(trained: Path, layered_latents: Path) -> None:
+    lines = (layered_latents / "index.jsonl").read_text(encoding="utf-8").splitlines()
+    kinds = [json.loads(line)["kind"] for line in lines]
+    assert kinds == ["background", "global"] * 3
+    assert np.load(layered_latents / "latents-0.npy").shape == (6, 2, 12, 16, 16)
+
+
+def test_several_folders_are_drawn_by_their_weights(trained: Path, layered_latents: Path) -> None:
+    folders = [trained / "latents", layered_latents]
+
+    def share_of_layered(*weights: float) -> float:
+        """Of the global frames: 4 composed pictures and 3 layered ones, each of weight 1."""
+        frames = stage_two.LatentFrames(folders, stage_two.Options(data_weights=weights))
+        chosen, sums = frames.by_kind[2]
+        layered_ones = [frames.rows[i]["shard"].startswith("layered") for i in chosen]
+        return float(np.diff(sums, prepend=0)[layered_ones].sum())
+
+    assert share_of_layered() == pytest.approx(3 / 7)
+    assert share_of_layered(1, 2) == pytest.approx(6 / 10)
+    with pytest.raises(LayercliError, match="2 folders of data and 1 weights"):
+        share_of_layered(1)
+    with pytest.raises(LayercliError, match="above 0"):
+        share_of_layered(1, 0)
+
+
+def test_latents_of_two_autoencoders_do_not_mix(trained: Path, layered_latents: Path, tmp_path: Path) -> None:
+    about = json.loads((layered_latents / "latents.json").read_text(encoding="utf-8"))
+    (tmp_path / "latents.json").write_text(json.dumps(about | {"encoder_sha256": "0"}), encoding="utf-8")
+    with pytest.raises(LayercliError, match="different autoencoders"):
+        stage_two.LatentFrames([layered_latents, tmp_path], stage_two.Options())
 
 
 def test_the_base_stage_trains_exports_and_resumes(trained: Path, tmp_path: Path) -> None:
