@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from layercli.cli.files import read_stack
+from layercli.core.geometry import Size
+from layercli.core.layers import Layer, LayerStack
 from layercli.core.pixels import open_image, quantize
 from layercli.data import corpus
 from layercli.formats import psd
@@ -175,6 +177,17 @@ def test_rooms_are_rendered_and_encoded(tmp_path, model, monkeypatch):
     done = example("rooms.sh", tmp_path, "models", "2", "-O", "size=32")
     assert done.returncode == 0, done.stderr
     assert np.load(tmp_path / "runs/rooms-latents/latents-0.npy").shape[:2] == (4, 2)
+
+
+def test_own_files_become_training_data(tmp_path, model):
+    (tmp_path / "mine").mkdir()
+    ground, cat = np.ones((2, 32, 32, 4), np.float32)
+    cat[:, :16, 3] = 0
+    layers = (Layer(name="a wall", rgba=ground), Layer(name="a cat", rgba=cat))
+    psd.write(LayerStack(canvas=Size(32, 32), layers=layers), tmp_path / "mine/a.psd", psd.Options())
+    done = example("own_files.sh", tmp_path, "mine", model, "-O", "size=32")
+    assert done.returncode == 0, done.stderr
+    assert len(np.load(tmp_path / "runs/files-latents/frames-layered-0-000000.npy")) == 3
 
 
 def test_layered_methods(tmp_path, model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import typer
@@ -43,14 +43,19 @@ def run_plugin(
     name: str,
     verb: str,
     options: list[str] | None,
+    tools: Mapping[str, Any] | None = None,
+    /,
     **flags: str | int | bool | None,
 ) -> None:
-    """Check `-O key=value` and the flags that were given against the plug-in's Options, run it, report."""
+    """Check `-O key=value` and the flags that were given against the plug-in's Options, run it, report.
+
+    tools: what the verb needs of floors that it may not import, by the names of its parameters.
+    """
     given = {key: _text(value) for key, value in flags.items() if value is not None}
     module = registry.load(package, name)
     checked = registry.options_for(module, given | pairs(options or [], "-O"))
     with talk.progress(name) as on_step:
-        made = getattr(module, verb)(checked, on_step)
+        made = getattr(module, verb)(checked, on_step, **(tools or {}))
     if hasattr(module, "summary"):
         talk.say(module.summary(made))
     talk.line(str(made))

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from layercli.cli._plugin_group import plugin_group, run_plugin
+from layercli.cli.files import read_stack
+from layercli.core import registry
 
 PACKAGE = "layercli.data"
 
@@ -47,7 +49,8 @@ def _plain(name: str) -> Callable[..., None]:
         ] = None,
     ) -> None:
         flags = {"corpus": corpus, "data": data, "out": out, "device": device}
-        run_plugin(ctx.obj, PACKAGE, name, "build", options, **flags)
+        tools = {"read_stack": read_stack} if name in registry.constants(PACKAGE, "READS_FILES") else {}
+        run_plugin(ctx.obj, PACKAGE, name, "build", options, tools, **flags)
 
     return build
 

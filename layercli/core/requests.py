@@ -18,7 +18,18 @@ Offload = Literal["none", "model", "sequential"]
 Box = tuple[float, float, float, float]
 """left, top, right, bottom as fractions of the canvas."""
 
-_TEXTS = ("prompt", "negative", "model", "method", "harmonize", "given", "style", "device", "dtype", "offload")
+_TEXTS = (
+    "prompt",
+    "negative",
+    "model",
+    "method",
+    "harmonize",
+    "given",
+    "style",
+    "device",
+    "dtype",
+    "offload",
+)
 LARGEST_SEED = 2**63 - 1
 LONGEST_PROMPT = 2000
 

@@ -57,12 +57,17 @@ def write_set(
     rows: list[dict[str, Any]] = []
     for name, _, _ in shards:
         rows.extend(json.loads((out / f"index-{name}.json").read_text(encoding="utf-8")))
+    left_out = [row["left_out"] for row in rows if "left_out" in row]
+    rows = [row for row in rows if "left_out" not in row]
+    if not rows:
+        raise LayercliError(f"None of {len(left_out)} pictures fits: {left_out[0]}.", "Look at its layers.")
     kept = without_duplicates(rows)
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept)
     write_text(out / "index.jsonl", lines)
     manifest = {
         "asked": asked,
         **statistics(kept),
+        **({"left_out": left_out} if left_out else {}),
         "near_duplicates_left_out": len(rows) - len(kept),
         "rejected_while_drawing": dict(sum((Counter(row["rejected"]) for row in rows), Counter())),
         "sha256": {f"{name}.tar": _sha256(out / f"{name}.tar") for name, _, _ in shards},
@@ -184,11 +189,14 @@ def _make_here(out: Path, name: str, start: int, count: int) -> str:
 
 def _make_shard(out: Path, source: Source, name: str, start: int, count: int) -> str:
     """Write one tar file and, last, its rows, which say that it is whole."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     part = out / f".{name}.tar"
     with tarfile.open(part, "w") as tar:
         for number in range(start, start + count):
             picture = source.draw(number)
+            if isinstance(picture, str):
+                rows.append({"number": number, "left_out": picture})
+                continue
             add_frames(tar, number, picture.frames)
             mark = f"{fingerprint(picture.frames[-1]):016x}"
             rows.append({"shard": name, "number": number, "fingerprint": mark, **picture.row})
@@ -215,4 +223,6 @@ def _quantiles(values: list[float]) -> list[float]:
 def _told(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {count}" for name, count in value.items()) or "none"
-    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return "\n  ".join(["", *value]) if value and isinstance(value[0], str) else " ".join(map(str, value))
+    return str(value)

@@ -1,7 +1,6 @@
 """One layered picture at a time: complete objects in their places on a scene, and the whole in one light.
 
-A source of layered pictures is a class with `draw(number) -> Layered`; rooms rendered in three dimensions can
-be another one beside `ComposedSource`.
+A source of layered pictures is a class with `draw(number)`: `ComposedSource` here, others beside it.
 """
 
 from __future__ import annotations
@@ -54,8 +53,8 @@ class Layered:
 class Source(Protocol):
     """Where layered pictures come from."""
 
-    def draw(self, number: int) -> Layered:
-        """Picture `number`, a function of it and of the seed alone."""
+    def draw(self, number: int) -> Layered | str:
+        """Picture `number`, a function of it and of the seed alone; or why there is none."""
         ...
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from layercli.core import registry
+from layercli.core.geometry import Size
+from layercli.core.layers import Layer, LayerStack
+from layercli.formats import psd
 from tests.data.mini_corpus import make_corpus
 
 STAGES = registry.plugins("layercli.train")
@@ -31,6 +35,23 @@ def test_the_help_of_a_stage_lists_its_options_with_their_defaults(run, name):
 
 def test_an_unknown_stage_lists_those_there_are(refused):
     assert 'There is no "bas" in train. Did you mean base?' in refused("train", "bas")
+
+
+def test_own_files_become_a_data_set(run, here):
+    (here / "mine").mkdir()
+    ground, cat = np.ones((2, 64, 64, 4), np.float32)
+    cat[:, :32, 3] = 0
+    stack = LayerStack(
+        canvas=Size(64, 64), layers=(Layer(name="a wall", rgba=ground), Layer(name="a cat", rgba=cat))
+    )
+    psd.write(stack, here / "mine/one.psd", psd.Options())
+    result = run("data", "files", "--data", "mine", "--out", "set", "-O", "size=32", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads((here / "set/index.jsonl").read_text())["captions"] == [
+        "a wall",
+        "a cat",
+        "a cat, a wall",
+    ]
 
 
 def test_a_data_set_is_built_and_its_folder_told(run, here):
