@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import shlex
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,8 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
 
     steps = plan(requests)
     target = _target(file, params)
-    document = _opened(talk, file)
+    with _noting(talk):
+        document = open_document(file)
     _check_colours(document, steps)
     name = _model_name(steps, params["model"])
     model, weights = _model(talk, steps, name, params)
@@ -148,13 +150,17 @@ def _target(file: Path, params: Mapping[str, Any]) -> Path:
     return output if params["force"] else unique_path(output)
 
 
-def _opened(talk: Output, file: Path) -> Document:
+@contextlib.contextmanager
+def _noting(talk: Output, kind: type[Warning] = Warning) -> Iterator[None]:
+    """Turn the warnings of a kind into notes; others stay what they are."""
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        document = open_document(file)
+        warnings.simplefilter("always", kind)
+        yield
     for warning in caught:
-        talk.warn(str(warning.message))
-    return document
+        if issubclass(warning.category, kind):
+            talk.warn(str(warning.message))
+        else:
+            warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _check_colours(document: Document, steps: Sequence[Step]) -> None:
@@ -189,9 +195,10 @@ def _model(
 
 def _run(talk: Output, document: Document, steps: Sequence[Step], model: Any) -> Edited:
     from layercli.edit._chain import run
+    from layercli.edit._choose import NearName
 
     try:
-        with talk.progress(document.path.name) as on_step:
+        with _noting(talk, NearName), talk.progress(document.path.name) as on_step:
             return run(document.kept.stack, steps, model, on_step)
     except LayercliError as error:
         # What was typed as "Try: move cat --by 40,0" is a part of a command; say all of it.

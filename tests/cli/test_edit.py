@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import struct
@@ -300,6 +301,17 @@ def test_a_chain_that_moves_and_draws(edit, here, scene, tiny_model):
     edit("b.psd", "--replay", scene)
     again = read_stack(here / "b.psd")
     np.testing.assert_array_equal(again.flatten_quantized(), stack.flatten_quantized())
+
+
+def test_layers_called_by_a_part_of_their_name(edit, here, tiny_model):
+    stack = scenes.one_object()
+    cat = dataclasses.replace(stack.layer("cat"), name="a cat")
+    psd.write(stack.replace("cat", cat), here / "b.psd")
+    words = "move cat --by 4,0 then opacity shadow 60% then harmonize --steps 2 --model"
+    result = edit("b.psd", *words.split(), tiny_model)
+    assert 'Note: "cat" was read as "a cat".' in result.stderr
+    assert 'Note: "shadow" was read as "shadows".' in result.stderr
+    assert read_stack(here / "b.psd").layer("a cat").offset.left == 8
 
 
 def test_a_new_thing_and_another_background(edit, here, scene, tiny_model):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import warnings
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from layercli.core.errors import LayercliError
 from layercli.core.layers import Layer, LayerStack, Offset, Size
 from layercli.core.pixels import quantize, save_png
 from layercli.edit._boxes import box_of
+from layercli.edit._choose import NearName, choose
 from layercli.edit._effects import is_effect, owned
 from tests.edit import scenes
 from tests.edit.test_laws import ask, assert_same_stack, done
@@ -254,6 +257,61 @@ def test_exporting_gives_what_is_seen_of_a_layer():
     assert small[3, 6, 3] == pytest.approx(0.2, abs=0.01)
     np.testing.assert_array_equal(whole, scenes.plain().placed("dog"))
     assert_same_stack(scenes.plain(), edited.stack)
+
+
+def called(*names: str):
+    """One pixel a layer, those called shadows and light being shadow and light."""
+    pixel = np.ones((1, 1, 4), dtype=np.float32)
+    effects = {name: ("multiply", ("effects",)) for name in names if name.startswith(("shadows", "light"))}
+    looks = [(name, *effects.get(name, ("normal", ()))) for name in names]
+    layers = [Layer(name=name, rgba=pixel, blend=blend, group=group) for name, blend, group in looks]
+    return dataclasses.replace(scenes.plain(), layers=tuple(layers))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names", "meant"),
+    [
+        ("cat", ("a sofa", "a cat", "shadows", "light"), "a cat"),
+        ("shadow", ("a sofa", "a cat", "shadows", "light"), "shadows"),
+        ("Sofa", ("a blue sofa", "cat"), "a blue sofa"),
+        ("cat", ("a catalogue", "a black cat"), "a black cat"),  # whole words before parts
+        ("cat", ("a cat", "a dog", "shadows of a cat", "light of a cat"), "a cat"),
+        ("shadows of a", ("a cat", "shadows of a cat", "light of a cat"), "shadows of a cat"),
+        ("猫 2", ("大きい 猫 2", "猫"), "大きい 猫 2"),
+    ],
+)
+def test_a_part_of_one_name_is_enough(pattern, names, meant):
+    with pytest.warns(NearName, match=f'"{re.escape(pattern)}" was read as "{meant}".'):
+        assert choose(called(*names), [pattern], one=True) == (meant,)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names", "meant"),
+    [
+        ("cat", ("cat", "a cat"), ["cat"]),
+        ("CAT", ("cat", "a cat"), ["cat"]),
+        ("*cat", ("a cat", "the cat"), ["a cat", "the cat"]),
+        ("effects", ("an effects layer", "shadows", "light"), ["shadows", "light"]),
+    ],
+)
+def test_names_globs_and_groups_come_first(pattern, names, meant):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choose(called(*names), [pattern]) == tuple(meant)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("cat", '"cat" may be "a cat", "the cat".'),
+        ("a", 'No layer "a".'),
+        ("at", 'No layer "at".'),
+        ("ca?z", 'No layer matches "ca?z".'),
+    ],
+)
+def test_a_part_of_several_names_or_of_none_is_refused(pattern, told):
+    with pytest.raises(LayercliError, match=re.escape(told)):
+        choose(called("a cat", "the cat", "shadows"), [pattern])
 
 
 @pytest.mark.parametrize(
