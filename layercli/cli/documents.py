@@ -27,6 +27,7 @@ class Plain:
     format: str
     srgb: bool = True
     undrawn: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    locked: dict[str, frozenset[str]] = dataclasses.field(default_factory=dict)
 
     def seen(self, stack: LayerStack, origins: Sequence[str | None], moved: Offset = Offset()) -> LayerStack:
         """The stack itself."""

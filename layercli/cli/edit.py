@@ -46,6 +46,7 @@ def edit(
     dtype: Annotated[
         str, typer.Option("--dtype", metavar="NAME", help="auto, float32, float16 or bfloat16.")
     ] = "auto",
+    locked: Annotated[bool, typer.Option("--locked", help="Edit layers that are locked, too.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite -o instead of numbering.")] = False,
 ) -> None:
     """Change single layers of a file and keep everything else as it is.

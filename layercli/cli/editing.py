@@ -45,8 +45,8 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
     name = _model_name(steps, params["model"])
     model, weights = _model(talk, steps, name, params)
     began = time.monotonic()
-    edited = _run(talk, document, steps, model)
     kept = document.kept
+    edited = _run(talk, document, steps, model, {} if params["locked"] else kept.locked)
     before = kept.seen(kept.stack, kept.stack.names).flatten_quantized()
     after = kept.seen(edited.stack, edited.origins, edited.moved).flatten_quantized()
     seconds = round(time.monotonic() - began, 3)
@@ -193,13 +193,15 @@ def _model(
     return model, model.weight_hashes()
 
 
-def _run(talk: Output, document: Document, steps: Sequence[Step], model: Any) -> Edited:
+def _run(
+    talk: Output, document: Document, steps: Sequence[Step], model: Any, locked: Mapping[str, frozenset[str]]
+) -> Edited:
     from layercli.edit._chain import run
     from layercli.edit._choose import NearName
 
     try:
         with _noting(talk, NearName), talk.progress(document.path.name) as on_step:
-            return run(document.kept.stack, steps, model, on_step)
+            return run(document.kept.stack, steps, model, on_step, locked)
     except LayercliError as error:
         # What was typed as "Try: move cat --by 40,0" is a part of a command; say all of it.
         hint = re.sub(

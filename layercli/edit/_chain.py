@@ -17,6 +17,7 @@ from layercli.core.geometry import Offset
 from layercli.core.layers import Layer, LayerStack
 from layercli.edit._choose import choose
 from layercli.edit._effects import is_effect, owned
+from layercli.edit._locks import Locks, check_drawing, check_locks
 
 PACKAGE = "layercli.edit"
 
@@ -94,6 +95,7 @@ class _Trail:
     """What is kept while edits follow each other."""
 
     names: dict[str, str | None]
+    locked: Locks
     moved: Offset = Offset()
     inside: np.ndarray
     pictures: dict[tuple[int, str], np.ndarray] = field(default_factory=dict)
@@ -105,10 +107,16 @@ def run(
     steps: Sequence[Step],
     model: Any = None,
     on_step: OnStep = lambda done, total: None,
+    locked: Locks | None = None,
 ) -> Edited:
-    """Do edits one after the other; model: for those that draw. Raises LayercliError naming the step."""
+    """Do edits one after the other; model: for those that draw; locked: what may not be edited of layers.
+
+    Raises LayercliError naming the step.
+    """
     shape = (stack.canvas.height, stack.canvas.width)
-    trail = _Trail(names={name: name for name in stack.names}, inside=np.zeros(shape, dtype=bool))
+    trail = _Trail(
+        names={name: name for name in stack.names}, inside=np.zeros(shape, dtype=bool), locked=locked or {}
+    )
     requests = [step.request for step in steps]
     for number, step in enumerate(steps, 1):
         try:
@@ -136,7 +144,11 @@ def _do(
         made = step.module.pictures(before, names, step.options)
         trail.pictures |= {(number, name): picture for name, picture in made.items()}
     more = (model, on_step) if step.with_model else ()
+    locked = {name: trail.locked[old] for name, old in trail.names.items() if old and old in trail.locked}
+    if step.with_model and step.layers == "one":  # told before it is drawn, which takes its time
+        check_drawing(names, locked)
     after: LayerStack = step.module.edit(before, names, step.options, *more)
+    check_locks(before, after, locked, draws=step.srgb)
     if after.canvas != before.canvas:
         _follow_canvas(before, after, trail)
     else:

@@ -15,6 +15,7 @@ from layercli.core.layers import LayerStack
 from layercli.core.pixels import is_srgb_profile
 from layercli.formats import _psd_raw
 from layercli.formats._files import atomic, unique_names
+from layercli.formats._psd_locks import locks_of
 from layercli.formats._psd_merged import has_real_picture, merged_after, section
 from layercli.formats._psd_patch import Patch
 from layercli.formats._psd_plan import LARGEST_PSD_SIDE, thumbnail
@@ -44,13 +45,14 @@ class Kept:
 
     stack: every entry of the file but the groups, back to front; adjustments and empty groups are one clear
     pixel. srgb: whether its numbers are sRGB; others are worked on as they are. undrawn: what of it layercli
-    keeps but cannot draw -> names of layers.
+    keeps but cannot draw -> names of layers; locked: names of layers -> what the file locks of them.
     """
 
     path: Path
     stack: LayerStack
     srgb: bool
     undrawn: dict[str, list[str]]
+    locked: dict[str, frozenset[str]]
     _raw: _psd_raw.RawFile
     _parts: dict[str, Part]
     _folders: dict[tuple[str, ...], Folder]
@@ -151,6 +153,7 @@ def opened(path: Path) -> Kept:
         ),
         srgb=not profile or is_srgb_profile(profile),
         undrawn={_KEPT[what]: names for what, names in notes.items() if what in _KEPT},
+        locked=locks_of(named, reader.folders, raw.records),
         _raw=raw,
         _parts={part.layer.name: part for part in named},
         _folders=reader.folders,

@@ -25,7 +25,7 @@ from layercli.formats import ora, png, psd, tiff, tiff_photoshop
 from tests import tiny
 from tests.core.test_pixels import linear_light_profile
 from tests.edit import scenes
-from tests.formats.test_psd_keep import bytes_of, foreign, named, raw
+from tests.formats.test_psd_keep import bytes_of, foreign, named, raw, with_locks
 
 
 @pytest.fixture
@@ -187,6 +187,54 @@ def test_edits_on_a_file_of_another_program(edit, here, line):
         else:
             assert bytes_of(after[name]) == bytes_of(before[name]), name
     assert raw(path).resource(4000) == whole.resource(4000) == b"plug-in"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("move text --by 1,1", '"text" cannot be moved: its position is locked.'),
+        ("scale text 150%", '"text" cannot be moved: its position is locked.'),
+        (
+            "hide top then move Gruppe --by 1,1",
+            'Step 2, move: "in it" cannot be moved',
+        ),
+        ("rename text title then move title --by 1,1", 'Step 2, move: "title" cannot be moved'),
+        ("flip shape", '"shape" cannot be drawn on: its pixels are locked.'),
+        ("replace shape m.png", '"shape" cannot be drawn on'),
+        ("restyle shape --prompt x --model tiny", '"shape" cannot be drawn on'),
+        ("rotate top 30", '"top" cannot be given another outline: its transparency is locked.'),
+        ("opacity soft 50%", '"soft" cannot be changed: all of it is locked.'),
+        ("delete clipped", '"clipped" cannot be deleted: all of it is locked.'),
+    ],
+)
+def test_locks_of_a_file_are_kept_to(refused, edit, here, tiny_model, words, told):
+    (here / "tiny").symlink_to(tiny_model)
+    save_png(here / "m.png", np.ones((30, 40, 4), dtype=np.float32))
+    path = with_locks(foreign(here))
+    before = path.read_bytes()
+    said = refused("edit", str(path), *words.split())
+    assert said.startswith(told) and "--locked" in said
+    assert path.read_bytes() == before
+
+
+def test_locked_layers_are_edited_when_that_is_asked_for(edit, here):
+    path = with_locks(foreign(here))
+    before = named(raw(path))
+    edit(path, "move", "text", "--by", "1,1", "then", "opacity", "soft", "50%", "--locked")
+    after = named(raw(path))
+    assert after["text"].box[:2] == tuple(side + 1 for side in before["text"].box[:2])
+    for name in ("text", "soft"):
+        assert after[name].block(b"lspf") == before[name].block(b"lspf")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["move shape --by 1,1", "move top --by -1,1", "rename soft x", "hide soft", "reorder soft --to back",
+     "mask text m.png", "opacity text 50%", "crop 2,2,30,20", "canvas 50x40", "duplicate soft --by 3,3"],
+)  # fmt: skip
+def test_locks_forbid_no_more_than_they_say(edit, here, line):
+    save_png(here / "m.png", np.ones((30, 40, 4), dtype=np.float32))
+    edit(with_locks(foreign(here)), *line.split())
 
 
 def test_exported_pictures(edit, here, scene):

@@ -294,6 +294,37 @@ def test_smart_objects_move_with_their_layer(tmp_path):
     assert moved[93:97] == b"warp"
 
 
+LOCKS = {
+    "text": (4, {"position"}), "shape": (2, {"pixels"}), "top": (1, {"transparency"}), "soft": (7, {"all"}),
+    "clipped": (1 << 31, {"all"}), "Gruppe": (6, {"position", "pixels"}),
+}  # fmt: skip
+
+
+def with_locks(path: Path) -> Path:
+    """The file with the locks of LOCKS in it, and one of the flag that older programs set."""
+    file = raw(path)
+    where = {id(record): name for name, record in named(file).items()}
+    records = []
+    for record in file.records:
+        name = where.get(id(record), "")
+        if name in LOCKS:
+            record = record.with_block(b"lspf", struct.pack(">I", LOCKS[name][0]), 1)
+        if name == "back":
+            opacity, clipping, flags, filler = record.looks
+            record = dataclasses.replace(record, looks=(opacity, clipping, flags | 1, filler))
+        records.append(record)
+    path.write_bytes(b"".join(dataclasses.replace(file, records=tuple(records)).pieces()))
+    return path
+
+
+def test_what_a_file_locks_is_read(other):
+    assert psd.opened(other).locked == {}
+    locked = {name: set(locks) for name, locks in psd.opened(with_locks(other)).locked.items()}
+    wanted = {name: locks for name, (_, locks) in LOCKS.items()}
+    wanted["in it"] = wanted.pop("Gruppe")  # a group locks what is in it
+    assert locked == wanted | {"back": {"transparency"}}
+
+
 def test_new_pixels_turn_text_into_pixels_and_say_so(other):
     kept = psd.opened(other)
     rgba = noise(5, 6, 3)
