@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from layercli.core.geometry import Offset
 from layercli.core.layers import LayerStack
 from layercli.diffusion.sample import frame_noise, run, sample
+from layercli.diffusion.schedule import Schedule
 from layercli.edit._boxes import box_of
 from layercli.edit._drawing import (
     box_in,
@@ -43,12 +45,14 @@ def redraw(
     strength: float = 1.0,
     behind: bool = False,
 ) -> LayerStack:
-    """Draw a layer by its prompt, the others held; strength: below 1 it starts from what it is (SDEdit).
+    """Draw a layer by its prompt, the others held.
 
-    behind: it is the ground whatever it looks like now. Raises LayercliError for an empty thing.
+    strength: below 1 it starts from what it is (SDEdit), as on SD 1.5 (see share_of_times); behind: it is the
+    ground whatever it looks like now. Raises LayercliError for an empty thing.
     """
     import torch
 
+    strength = share_of_times(model.schedule, strength)
     things = objects_of(stack)
     with torch.no_grad():
         if behind or name not in {layer.name for layer in things}:
@@ -67,6 +71,22 @@ def redraw(
     layer = dataclasses.replace(layer, rgba=cutting.rgba, offset=cutting.offset, mask=None)
     drawn = stack.replace(name, layer)
     return relit(drawn, [name], model, drawing, on_step) if drawing.light else drawn
+
+
+def share_of_times(schedule: Schedule, strength: float) -> float:
+    """The share of a model's times in which its noise is what a strength means on SD 1.5.
+
+    SDEdit (Meng et al. 2022) with strength s starts SD 1.5 at the time t' = 1000 s, where √β rises linearly
+    (Rombach et al. 2022). Another schedule starts at the last t that has no less signal to noise
+    (Kingma et al. 2021, Eq 2): SNR_t = ᾱ_t / (1 - ᾱ_t) ≥ SNR'_t'. At a strength of 1 it starts from noise.
+    """
+    if strength >= 1:
+        return 1.0
+    usual = Schedule.scaled_linear()
+    wanted = usual.alpha(max(0, math.ceil(strength * usual.times) - 1))
+    alphas = schedule.alphas_cumprod  # SNR rises with ᾱ, so that ᾱ can be compared
+    left = int((alphas >= wanted).sum())
+    return (max(1, left) - 0.5) / schedule.times  # between two times, for float errors
 
 
 def backdrop_of(stack: LayerStack) -> str | None:

@@ -12,9 +12,11 @@ from layercli.core.edit_requests import EditRequest
 from layercli.core.errors import LayercliError
 from layercli.core.layers import Layer, LayerStack, Offset, Size
 from layercli.core.requests import GenerateRequest
+from layercli.diffusion.schedule import Schedule
 from layercli.edit import _chain
 from layercli.edit._drawing import box_in, frame_of, objects_of
 from layercli.edit._effects import is_effect, own_effects
+from layercli.edit._redraw import share_of_times
 from layercli.generate import layerfusion
 from layercli.generate._joint import Sampling, Scene, beginning, held, sample_frames
 from tests import tiny
@@ -173,6 +175,21 @@ def test_where_a_walk_begins():
     assert beginning(path, 1.0, schedule) == path[0]
     assert beginning(path, 0.8, schedule) == max(t for t in path if t < 800)
     assert beginning(path, 0.001, schedule) == path[-2]
+
+
+def test_a_strength_means_as_much_noise_as_on_sd15():
+    usual, cosine = Schedule.scaled_linear(), tiny.embedded().schedule
+    for strength in (0.1, 0.3, 0.5, 0.8, 0.95, 1.0):
+        assert beginning(usual.path(40), share_of_times(usual, strength), usual) == beginning(
+            usual.path(40), strength, usual
+        )
+    every = cosine.path(1000)
+    for strength in (0.1, 0.3, 0.5, 0.8, 0.95):
+        t = beginning(every, share_of_times(cosine, strength), cosine)
+        wanted = usual.alpha(round(strength * 1000) - 1)
+        assert cosine.alpha(t) >= wanted > cosine.alpha(t + 1)
+    assert beginning(every, share_of_times(cosine, 0.8), cosine) == 874
+    assert beginning(every, share_of_times(cosine, 1.0), cosine) == every[0]
 
 
 def test_a_background_where_there_is_none(embedded):
