@@ -47,8 +47,8 @@ def main() -> None:
             ask("harmonize", **drawing),
         ],
         "regenerate … --prompt 'a pumpkin'": [ask("regenerate", *thing, prompt="a pumpkin", **drawing)],
-        "restyle … 'a lemon' --strength 0.93": [
-            ask("restyle", *thing, prompt="a lemon", strength="0.93", **drawing)
+        "restyle … 'a lemon' --strength 0.9": [
+            ask("restyle", *thing, prompt="a lemon", strength="0.9", **drawing)
         ],
         "add --fg 'a ball'": [ask("add", fg="a ball", box="0.06,0.62,0.34,0.92", **drawing)],
         "background --prompt 'a forest'": [ask("background", prompt="a forest", **drawing)],

@@ -20,13 +20,14 @@ from layercli.formats._psd_merged import has_real_picture, merged_after, section
 from layercli.formats._psd_patch import Patch
 from layercli.formats._psd_plan import LARGEST_PSD_SIDE, thumbnail
 from layercli.formats._psd_read import parse, strict
-from layercli.formats._psd_shift import guides
+from layercli.formats._psd_shift import guides, shifted_path
 from layercli.formats._psd_tree import TreeReader
 from layercli.formats._psd_view import Folder, Part, seen
 from layercli.formats._reading import reading
 from layercli.formats._xmp import read_packet, with_receipt
 
 _GUIDES, _THUMBNAIL, _OLD_THUMBNAIL, _PROFILE, _XMP = 1032, 1036, 1033, 1039, 1060
+_SAVED_PATHS = (1025, *range(2000, 2998))
 _RGB = 3
 #: What a note of the reader means for a file that keeps what it names.
 _KEPT = {
@@ -98,7 +99,11 @@ class Kept:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-        return [f'"{name}" was {what} and is pixels now.' for name, what in patch.pixelled.items()]
+        return [
+            *(f'"{name}" was {what} and is pixels now.' for name, what in patch.pixelled.items()),
+            *(f'"{name}" is {what} that layercli cannot read: Photoshop may put it back where it was.'
+              for name, what in patch.stuck.items()),
+        ]  # fmt: skip
 
     def _with_resources(
         self, raw: _psd_raw.RawFile, stack: LayerStack, merged: np.ndarray, moved: Offset
@@ -113,6 +118,11 @@ class Kept:
         lines = raw.resource(_GUIDES)
         if lines is not None and moved != Offset():
             raw = raw.with_resource(_GUIDES, guides(lines, moved))
+        before, after = self.stack.canvas, stack.canvas
+        if before != after or moved != Offset():
+            for each in raw.resources:
+                if each.number in _SAVED_PATHS:
+                    raw = raw.with_resource(each.number, shifted_path(each.data, moved, before, after))
         info = raw.resource(1057)
         if info is not None and not has_real_picture(raw):
             raw = raw.with_resource(1057, info[:4] + b"\1" + info[5:])

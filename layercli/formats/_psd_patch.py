@@ -17,7 +17,7 @@ from layercli.formats import _psd_plan
 from layercli.formats._files import ascii_name, clean_name
 from layercli.formats._psd_raw import MASK, REAL_MASK, RawFile, Record, read_record
 from layercli.formats._psd_records import BLENDS, planes_of, stored, write_packed
-from layercli.formats._psd_shift import LIVE, shifted
+from layercli.formats._psd_shift import LIVE, shifted, stuck
 from layercli.formats._psd_view import Folder, Part
 
 _HIDDEN = 2
@@ -31,8 +31,8 @@ class Patch:
     """Turns the layers of an edited stack into records.
 
     raw: the file; parts: its entries by name; folders: its groups by path; moved, before, after: where the
-    corner of the canvas was is now, and its two sizes; pixelled: layers that were text, say, and are pixels
-    now, with what they were, filled on the way.
+    corner of the canvas was is now, and its two sizes. Filled on the way: pixelled, layers that were text,
+    say, and are pixels now, with what they were; stuck, moved layers of which something stays behind.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Patch:
         self.folders = folders
         self.moved, self.before, self.after = moved, before, after
         self.pixelled: dict[str, str] = {}
+        self.stuck: dict[str, str] = {}
         self._ends = _ends(raw.records)
         numbers = [int.from_bytes(record.block(_NUMBER) or b"", "big") for record in raw.records]
         self._number = max([*numbers, len(numbers)])
@@ -111,6 +112,9 @@ class Patch:
             record = self._with_pixels(record, now)
         else:
             by = Offset(now.offset.left - was.offset.left, now.offset.top - was.offset.top)
+            what = stuck(record) if by != Offset() else None
+            if what is not None:
+                self.stuck[now.name] = what
             record = self._shifted(record, by)
             if now.mask is not was.mask:
                 record = self._with_mask(record, now.mask)

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from io import BytesIO
-
-from psd_tools.psd.tagged_blocks import SmartObjectLayerData
 
 from layercli.core.geometry import Offset, Size
+from layercli.formats._psd_live import DESCRIBED, described, plus
 from layercli.formats._psd_raw import REAL_MASK, Record
 
 _PATHS = (b"vmsk", b"vsms")
 _TEXT = (b"TySh", b"tySh")
 _PLACED = (b"PlLd", b"plLd")
-_SMART = (b"SoLd", b"SoLE")
 #: Blocks from which programs draw a layer's pixels again: they say nothing true once the pixels are others.
 LIVE = {
     b"TySh": "text", b"tySh": "text", b"PlLd": "a smart object", b"plLd": "a smart object",
@@ -45,16 +42,24 @@ def shifted(record: Record, by: Offset, before: Size, after: Size, version: int)
     for block in record.blocks:
         data = block.data
         if block.key in _PATHS:
-            data = _path(data, by, before, after)
+            data = shifted_path(data, by, before, after, 8)
         elif block.key in _TEXT:
             data = _moved_pair(data, 2 + 4 * 8, by)  # a version, then xx xy yx yy tx ty
         elif block.key in _PLACED:
             data = _placed(data, by)
-        elif block.key in _SMART:
-            data = _smart(data, by)
+        elif block.key in DESCRIBED and by != Offset():
+            data = described(block.key, data, by) or data
         if data != block.data:
             record = record.with_block(block.key, data, version)
     return record
+
+
+def stuck(record: Record) -> str | None:
+    """What of a record stays behind when it is moved, since it cannot be read; None for nothing."""
+    for block in record.blocks:
+        if block.key in DESCRIBED and described(block.key, block.data, Offset()) is None:
+            return DESCRIBED[block.key][1]
+    return None
 
 
 def _mask(data: bytes, by: Offset, both: bool) -> bytes:
@@ -78,10 +83,13 @@ def _move_box(data: bytearray, at: int, by: Offset) -> None:
         struct.pack_into(">4i", data, at, *box)
 
 
-def _path(data: bytes, by: Offset, before: Size, after: Size) -> bytes:
-    """Knots are stored as fractions of the canvas, 8.24 fixed point, y before x."""
+def shifted_path(data: bytes, by: Offset, before: Size, after: Size, start: int = 0) -> bytes:
+    """A path moved; its knots are fractions of the canvas, 8.24 fixed point, y before x.
+
+    start: where its first record begins.
+    """
     changed = bytearray(data)
-    for at in range(8, len(data) - 25, 26):
+    for at in range(start, len(data) - 25, 26):
         (kind,) = struct.unpack_from(">H", data, at)
         if kind not in (1, 2, 4, 5):
             continue
@@ -103,7 +111,7 @@ def _moved_pair(data: bytes, at: int, by: Offset) -> bytes:
     if len(data) < at + 16:
         return data
     x, y = struct.unpack_from(">2d", data, at)
-    return data[:at] + struct.pack(">2d", x + by.left, y + by.top) + data[at + 16 :]
+    return data[:at] + struct.pack(">2d", plus(x, by.left), plus(y, by.top)) + data[at + 16 :]
 
 
 def _placed(data: bytes, by: Offset) -> bytes:
@@ -114,18 +122,6 @@ def _placed(data: bytes, by: Offset) -> bytes:
     for corner in range(4):
         data = _moved_pair(data, at + 16 * corner, by)
     return data
-
-
-def _smart(data: bytes, by: Offset) -> bytes:
-    """The corners of a smart object, which lie in a descriptor."""
-    parsed = SmartObjectLayerData.frombytes(data)
-    for key in (b"Trnf", b"nonAffineTransform"):
-        corners = parsed.data.get(key)
-        for number, value in enumerate(corners or ()):
-            value.value += (by.left, by.top)[number % 2]
-    written = BytesIO()
-    parsed.write(written, padding=4)
-    return written.getvalue()
 
 
 def guides(data: bytes, by: Offset) -> bytes:
