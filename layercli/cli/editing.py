@@ -52,6 +52,7 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
     seconds = round(time.monotonic() - began, 3)
     pictures = _named_pictures(edited, steps, force=params["force"])
     only_pictures = bool(pictures) and all(hasattr(step.module, "pictures") for step in steps)
+    notes: list[str] = []
     saved = None
     if not params["dry_run"]:
         for path, picture in pictures.items():
@@ -63,8 +64,6 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
             notes, saved = document.write(
                 stack, edited.origins, edited.moved, target, backup=params["backup"]
             )
-            for note in notes:
-                talk.warn(note)
     _warn_of_empty_layers(talk, edited, steps)
     report = {
         "file": None if only_pictures else str(target),
@@ -81,6 +80,8 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
         "pictures": [str(path) for path in pictures],
     }
     _say(talk, report, document)
+    for note in notes:
+        talk.warn(note)
 
 
 def _model_name(steps: Sequence[Step], asked: str) -> str:
@@ -269,10 +270,7 @@ def _say(talk: Output, report: Mapping[str, Any], document: Document) -> None:
         talk.line(report["file"])
     if report["not_drawn"]:
         listed = "; ".join(f"{what} ({', '.join(names)})" for what, names in report["not_drawn"].items())
-        talk.warn(
-            f"{document.path} keeps what layercli cannot draw: {listed}. Where the picture changed, "
-            "its merged image lacks them until the program that made it saves it again."
-        )
+        talk.warn(f"{document.path} keeps what layercli cannot draw: {listed}.")
     if report["backup"]:
         talk.say(f"The old file is {report['backup']}.")
     talk.line(*report["pictures"])

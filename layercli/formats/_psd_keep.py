@@ -40,6 +40,13 @@ _KEPT = {
 }
 
 
+_LACKING = "Where the picture changed, its merged image lacks that until its own program saves it again."
+_SECOND = (
+    "Where the picture changed, psd-tools drew the merged image with it; it had drawn the old one to within "
+    "{:.0f} of 255 levels."
+)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Kept:
     """A PSD file, its layers with values of their own, and all that is needed to write it back.
@@ -88,7 +95,9 @@ class Kept:
         records = patch.records(stack, origins)
         before = self.seen(self.stack, self.stack.names)
         after = self.seen(stack, origins, moved)
-        merged = merged_after(raw, before, after, moved)
+        asked = self.undrawn and self.stack.canvas == canvas
+        edited = dataclasses.replace(raw, records=records) if asked else None
+        merged, away = merged_after(raw, before, after, moved, edited)
         raw = dataclasses.replace(
             raw, records=records, width=canvas.width, height=canvas.height,
             merged=section(merged, raw.version),
@@ -100,6 +109,7 @@ class Kept:
             file.flush()
             os.fsync(file.fileno())
         return [
+            *([_LACKING if away is None else _SECOND.format(away)] if self.undrawn else []),
             *(f'"{name}" was {what} and is pixels now.' for name, what in patch.pixelled.items()),
             *(f'"{name}" is {what} that layercli cannot read: Photoshop may put it back where it was.'
               for name, what in patch.stuck.items()),

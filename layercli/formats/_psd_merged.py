@@ -17,16 +17,25 @@ from layercli.core.layers import Layer, LayerStack, quantized_source
 from layercli.formats._psd_patch import sixteen_bits
 from layercli.formats._psd_raw import RawFile
 from layercli.formats._psd_records import write_packed
+from layercli.formats._psd_second import redrawn
 
 _VERSION_INFO = 1057
 
 
-def merged_after(raw: RawFile, before: LayerStack, after: LayerStack, moved: Offset) -> np.ndarray:
+def merged_after(
+    raw: RawFile,
+    before: LayerStack,
+    after: LayerStack,
+    moved: Offset,
+    edited: RawFile | None = None,
+) -> tuple[np.ndarray, float | None]:
     """All channels of the merged picture after an edit: (C, H, W) of 8- or 16-bit levels.
 
     before, after: what is seen, as stacks; moved: where the old canvas' corner lies on the new one. Channels
     beyond colour are kept, but for the transparency of the whole where the file has it. What a program has
-    drawn that we cannot stays as it is wherever our own two pictures are the same.
+    drawn that we cannot stays as it is wherever our own two pictures are the same. edited: the file with its
+    new records, where it holds what we cannot draw; psd-tools may draw it then. Returned with the picture is
+    how far psd-tools was from the old one, in levels of 255, None where it was not asked or not believed.
     """
     size = after.canvas
     shape = (size.height, size.width)
@@ -35,9 +44,18 @@ def merged_after(raw: RawFile, before: LayerStack, after: LayerStack, moved: Off
     there = LayerStack(canvas=size, layers=tuple(_at(layer, moved) for layer in before.layers))
     changed = (_drawn(there, raw.depth) != new).any(axis=0) | ~known
     colours = 4 if raw.count < 0 and raw.channels > 3 else 3
+    second = None
+    if edited is not None and moved == Offset() and known.all():
+        second = redrawn(raw, edited, old, changed)
+    if second is not None:
+        left, top, right, bottom = second.box
+        new = np.zeros_like(new)
+        new[:, top:bottom, left:right] = second.levels
+        changed = np.zeros_like(changed)
+        changed[top:bottom, left:right] = second.changed
     for number in range(colours):
         old[number][changed] = new[number][changed]
-    return old
+    return old, None if second is None else second.away
 
 
 def section(merged: np.ndarray, version: int) -> bytes:

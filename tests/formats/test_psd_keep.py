@@ -59,11 +59,11 @@ def named(file: RawFile) -> dict[str, Record]:
 
 
 def changed(kept: Kept, path: Path, **layers: dict[str, object]) -> list[str]:
-    """Write the file with fields of some layers changed."""
+    """Write the file with fields of some layers changed; the notes, but for the one on its merged image."""
     stack = kept.stack
     for name, fields in layers.items():
         stack = stack.replace(name, dataclasses.replace(stack.layer(name), **fields))  # type: ignore[arg-type]
-    return kept.write(stack, kept.stack.names, path)
+    return [note for note in kept.write(stack, kept.stack.names, path) if "merged image" not in note]
 
 
 def foreign(tmp_path: Path) -> Path:
