@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from layercli.core.composite import BLENDS
 from layercli.core.layers import Layer, LayerStack, Offset, Size, opacity_level
 from layercli.core.pixels import dequantize, quantize
 from layercli.core.receipt import Receipt
+from layercli.formats import psd
 
 RECEIPT = Receipt(
     request={"foregrounds": ["a łódź <&> \u2028 \U0001f600"], "seed": 7, "boxes": {"cat": [0.1, 0.4]}},
@@ -119,3 +121,22 @@ def assert_same_pixels(layer: Layer, found: Layer) -> None:
     np.testing.assert_array_equal(after[seen], before[seen], err_msg=f"colour of {layer.name}")
     np.testing.assert_array_equal(shown(found)[..., 3], shown(layer)[..., 3], err_msg=f"mask of {layer.name}")
     assert (found.mask is None) == (layer.mask is None)
+
+
+def edited(stack: LayerStack, path: Path) -> LayerStack:
+    """Edit the PSD that a stack was written to, in place; returns the stack that it holds now.
+
+    All but the back layer move; one of them is drawn anew, the front one gets another name and opacity.
+    """
+    kept = psd.opened(path)
+    drawn = noise(kept.stack.layers[1].size.height, kept.stack.layers[1].size.width, 7)
+    files, ours = list(kept.stack.layers), list(stack.layers)
+    ours[1] = files[1]  # as it is cut in the file
+    for layers in (files, ours):
+        for index, layer in enumerate(layers[1:], 1):
+            place = Offset(layer.offset.left + 1, layer.offset.top - 1)
+            layers[index] = dataclasses.replace(layer, offset=place)
+        layers[1] = dataclasses.replace(layers[1], rgba=drawn)
+        layers[-1] = dataclasses.replace(layers[-1], name="neu", opacity=0.4)
+    kept.write(dataclasses.replace(kept.stack, layers=tuple(files)), kept.stack.names, path)
+    return dataclasses.replace(stack, layers=tuple(ours))

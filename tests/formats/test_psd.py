@@ -23,7 +23,7 @@ from layercli.core.pixels import dequantize, quantize, srgb_profile
 from layercli.core.trim import trim
 from layercli.formats import _psd_plan, psd, psd_pytoshop
 from tests.formats.imagemagick import convert, identify
-from tests.formats.stacks import assert_same, noise, sample_stack
+from tests.formats.stacks import assert_same, edited, noise, sample_stack
 
 BLENDS = {"normal": b"norm", "multiply": b"mul ", "screen": b"scrn", "overlay": b"over"}
 
@@ -302,9 +302,16 @@ def test_pillow_reads_names_and_boxes(writer, tmp_path):
         assert box == (cut.left, cut.top, cut.left + width, cut.top + height)
 
 
-def test_imagemagick_reads_boxes_and_pixels(writer, tmp_path):
+@pytest.fixture(params=["written", "edited"])
+def made(request, writer, tmp_path) -> tuple[LayerStack, Path]:
+    """A stack and the file it was written to, or edited in place."""
     stack = opaque_stack()
     path = writer.write(stack, tmp_path / "a.psd")
+    return (edited(stack, path) if request.param == "edited" else stack), path
+
+
+def test_imagemagick_reads_boxes_and_pixels(made, tmp_path):
+    stack, path = made
     pictures = identify("%w %h %X %Y %l", str(path))[1:]
     assert len(pictures) == len(stack.layers)
     for number, (layer, told) in enumerate(zip(stack.layers, pictures, strict=True), 1):
@@ -351,9 +358,9 @@ def ag_psd(path: Path) -> dict:
     return json.loads(told.stdout)
 
 
-def test_ag_psd_reads_all_of_it(writer, tmp_path):
-    stack = opaque_stack()
-    found = ag_psd(writer.write(stack, tmp_path / "a.psd"))
+def test_ag_psd_reads_all_of_it(made):
+    stack, path = made
+    found = ag_psd(path)
     assert found["size"] == [24, 24]
     shown = np.frombuffer(bytes.fromhex(found["merged"]), np.uint8).reshape(24, 24, 4)
     np.testing.assert_array_equal(shown, stack.flatten_quantized())

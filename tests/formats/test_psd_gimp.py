@@ -12,7 +12,7 @@ from PIL import Image
 
 from layercli.core.trim import trim
 from layercli.formats import psd, psd_pytoshop
-from tests.formats.stacks import sample_stack
+from tests.formats.stacks import edited, sample_stack
 
 #: Prints every layer with its depth in the tree, front to back, and saves what is visible.
 SCRIPT = """
@@ -34,13 +34,15 @@ SCRIPT = """
 """
 
 
+@pytest.mark.parametrize("change", [False, True], ids=["written", "edited"])
 @pytest.mark.parametrize("writer", [psd, psd_pytoshop], ids=["psd-tools", "pytoshop"])
-def test_gimp_shows_the_same_layers_and_the_same_picture(writer, tmp_path):
+def test_gimp_shows_the_same_layers_and_the_same_picture(writer, change, tmp_path):
     gimp = shutil.which("gimp-console-2.10")
     if gimp is None:
         pytest.skip("GIMP 2.10 is not installed (Debian: apt install gimp)")
     stack = sample_stack(48)
     path = writer.write(stack, tmp_path / "a.psd")
+    stack = edited(stack, path) if change else stack
     told = subprocess.run(
         [gimp, "-i", "-d", "-f", "-b", SCRIPT.format(path=path), "-b", "(gimp-quit 0)"],
         capture_output=True,
