@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from psd_tools.terminology import Unit
 
 from layercli.core.layers import Offset, Size
 from layercli.formats import psd
+from layercli.formats._psd_raw import parse
 from tests.formats.test_psd_keep import bytes_of, changed, foreign, named, path_block, raw
 
 
@@ -125,3 +129,62 @@ def test_saved_paths_stay_on_the_picture_when_the_canvas_changes(other):
     assert mask[8 : 8 + len(data)] == data
     y, x = struct.unpack(">2i", data[54:62])
     assert (y / 2**24 * 30, x / 2**24 * 50) == pytest.approx((18, 29), abs=1e-4)
+
+
+AG_PSD = r"""
+const {readPsd, writePsd, initializeCanvas} = require('ag-psd');
+const fs = require('fs');
+initializeCanvas(() => { throw new Error('no canvas') },
+                 (width, height) => ({width, height, data: new Uint8ClampedArray(width * height * 4)}));
+const [, path, way] = process.argv;
+if (way === 'write') {
+  const pixels = value => ({units: 'Pixels', value});
+  const knots = [[10, 6], [20, 6], [20, 14], [10, 14]].map(
+    ([x, y]) => ({linked: true, points: [x, y, x, y, x, y]}));
+  const image = (width, height) => (
+    {width, height, data: new Uint8ClampedArray(width * height * 4).fill(200)});
+  const shape = {name: 'shape', left: 10, top: 6, imageData: image(10, 8),
+    vectorFill: {type: 'color', color: {r: 9, g: 90, b: 200}},
+    vectorMask: {paths: [{open: false, operation: 'combine', fillRule: 'even-odd', knots}]},
+    vectorOrigination: {keyDescriptorList: [{keyOriginType: 1, keyOriginResolution: 72,
+      keyOriginShapeBoundingBox: {top: pixels(6), left: pixels(10), bottom: pixels(14), right: pixels(20)},
+      keyOriginBoxCorners: [{x: 10, y: 6}, {x: 20, y: 6}, {x: 20, y: 14}, {x: 10, y: 14}],
+      transform: [1, 0, 0, 1, 0, 0]}]}};
+  const locked = {name: 'locked', left: 2, top: 2, imageData: image(4, 4), protected: {position: true}};
+  const file = {width: 40, height: 30, imageData: image(40, 30), children: [shape, locked]};
+  fs.writeFileSync(path, Buffer.from(writePsd(file)));
+} else {
+  const {children} = readPsd(fs.readFileSync(path), {useImageData: true, skipThumbnail: true});
+  const shape = children[0], [origin] = shape.vectorOrigination.keyDescriptorList;
+  const box = origin.keyOriginShapeBoundingBox;
+  console.log(JSON.stringify({knots: shape.vectorMask.paths[0].knots.map(knot => knot.points.slice(0, 2)),
+    box: [box.left.value, box.top.value, box.right.value, box.bottom.value],
+    corners: origin.keyOriginBoxCorners.map(({x, y}) => [x, y]), place: [shape.left, shape.top]}));
+}
+"""
+
+
+def node(path: Path, way: str) -> str:
+    found = shutil.which("node")
+    if found is None:
+        pytest.skip("node is not installed, and ag-psd runs in it")
+    if subprocess.run([found, "-e", "require('ag-psd')"], capture_output=True, check=False).returncode:
+        pytest.skip("ag-psd is not installed (npm install ag-psd, and NODE_PATH set to its node_modules)")
+    words = [found, "-e", AG_PSD, str(path), way]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+
+def test_ag_psd_finds_a_live_shape_where_it_was_moved_to(tmp_path):
+    path = tmp_path / "ag.psd"
+    node(path, "write")
+    before = path.read_bytes()
+    assert psd.opened(path).locked == {"locked": frozenset({"position"})}
+    assert moved_by(path, 5, -2, "shape") == []
+    told = json.loads(node(path, "read"))
+    corners = [[15, 4], [25, 4], [25, 12], [15, 12]]
+    assert told["box"] == [15, 4, 25, 12] and told["corners"] == corners and told["place"] == [15, 4]
+    for knot, corner in zip(told["knots"], corners, strict=True):
+        assert knot == pytest.approx(corner, abs=1e-4)
+    assert moved_by(path, -5, 2, "shape") == []
+    for was, now in zip(parse(before).records, raw(path).records, strict=True):
+        assert bytes_of(was) == bytes_of(now)
