@@ -7,7 +7,6 @@ saved it.
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ from psd_tools import PSDImage
 from psd_tools.psd.document import PSD
 
 from layercli.formats._psd_raw import RawFile
+from layercli.formats._psd_read import strict
 
 NEAR = 2
 """Levels of 255 by which a picture may differ from the stored one and be believed."""
@@ -101,8 +101,7 @@ def _drawn(raw: RawFile, box: Box) -> np.ndarray | None:
     from psd_tools.composite import composite
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with strict():
             image = PSDImage(PSD.read(io.BytesIO(b"".join(raw.pieces()))))
             colours, _, alpha = composite(image, viewport=box)
     except Exception:  # an opinion that cannot be given is none, whatever the reason
