@@ -23,12 +23,13 @@ _HINT = "Add --locked to edit it all the same; it stays locked in the file."
 def check_locks(before: LayerStack, after: LayerStack, locks: Locks, *, draws: bool) -> None:
     """Refuse what one edit did to locked layers; raises LayercliError naming the layer and the lock.
 
-    draws: whether the edit brings new pixels, whose box may differ without the layer being moved. All layers
-    may go to another canvas, be hidden, renamed, put in order and given a mask, as in Photoshop.
+    draws: whether the edit brings new pixels, whose box may differ without the layer being moved. Any layer
+    may go to another canvas, be hidden, renamed and put in order; one of which not all is locked may also
+    be faded, blended, given a mask and deleted.
     """
     for name, locked in locks.items():
         was = before.layer(name)
-        now = _now(was, after)
+        now = _now(was, before, after)
         if now is None:
             _check(name, locked, "deleted")
             continue
@@ -56,11 +57,12 @@ def _check(name: str, locked: frozenset[str], what: str) -> None:
         raise LayercliError(f'"{name}" cannot be {what}: {which} locked.', _HINT)
 
 
-def _now(was: Layer, after: LayerStack) -> Layer | None:
+def _now(was: Layer, before: LayerStack, after: LayerStack) -> Layer | None:
     """The layer after an edit: of its name, or else with its pixels, as a renamed one."""
     if was.name in after.names:
         return after.layer(was.name)
-    return next((layer for layer in after.layers if layer.rgba is was.rgba), None)
+    new = (layer for layer in after.layers if layer.name not in before.names)  # a copy there was is another
+    return next((layer for layer in new if layer.rgba is was.rgba), None)
 
 
 def _place(layer: Layer) -> tuple[object, ...]:

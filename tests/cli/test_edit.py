@@ -204,6 +204,7 @@ def test_edits_on_a_file_of_another_program(edit, here, line):
         ("restyle shape --prompt x --model tiny", '"shape" cannot be drawn on'),
         ("rotate top 30", '"top" cannot be given another outline: its transparency is locked.'),
         ("opacity soft 50%", '"soft" cannot be changed: all of it is locked.'),
+        ("duplicate soft then delete soft", 'Step 2, delete: "soft" cannot be deleted: all of it is locked.'),
         ("delete clipped", '"clipped" cannot be deleted: all of it is locked.'),
     ],
 )
@@ -230,7 +231,8 @@ def test_locked_layers_are_edited_when_that_is_asked_for(edit, here):
 @pytest.mark.parametrize(
     "line",
     ["move shape --by 1,1", "move top --by -1,1", "rename soft x", "hide soft", "reorder soft --to back",
-     "mask text m.png", "opacity text 50%", "crop 2,2,30,20", "canvas 50x40", "duplicate soft --by 3,3"],
+     "mask text m.png", "opacity text 50%",
+     "duplicate text --by 3,3 then delete text", "crop 2,2,30,20", "canvas 50x40", "duplicate soft --by 3,3"],
 )  # fmt: skip
 def test_locks_forbid_no_more_than_they_say(edit, here, line):
     save_png(here / "m.png", np.ones((30, 40, 4), dtype=np.float32))
