@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import shlex
 import shutil
@@ -39,7 +40,8 @@ def browse(here: Path):
                  "--disable-dev-shm-usage", f"--user-data-dir={here / 'profile'}",
                  "--force-color-profile=srgb",
                  "--window-size=1000,700", "--virtual-time-budget=3000"]  # fmt: skip
-        done = subprocess.run([found, *quiet, *words], capture_output=True, text=True, timeout=120)
+        env = {**os.environ, "XDG_CACHE_HOME": str(here / "cache")}  # it would leave files beside the tests
+        done = subprocess.run([found, *quiet, *words], capture_output=True, text=True, timeout=120, env=env)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
