@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
+import pickle
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from layercli.core.pixels import quantize
 from layercli.vision._digest import file_digest
 
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+_INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
 GRAY = 0.5
 
 
@@ -67,16 +72,22 @@ class Inception(FeatureNet):
     """Inception v3 as torch-fidelity has it (the weights of the first FID), 2048 features or the first 64."""
 
     def __init__(self, name: str, width: int, weights: Path) -> None:
-        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
+        extractor = _inception_of_torch_fidelity()
         self.name = name
         self.digest = file_digest(weights)
         self.width = width
-        self.net = FeatureExtractorInceptionV3(
-            "inception-v3-compat", [str(width)], feature_extractor_weights_path=str(weights)
-        ).eval()
+        hint = f"Fetch it again: {_INCEPTION_URL}"
+        try:
+            # torch-fidelity unpickles the file without asking; what this refuses never gets there.
+            torch.load(weights, map_location="cpu", weights_only=True)
+            self.net = extractor(
+                "inception-v3-compat", [str(width)], feature_extractor_weights_path=str(weights)
+            ).eval()
+        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError, TypeError) as error:
+            reason = " ".join(str(error).split())[:160]
+            raise LayercliError(f"Inception's weights {weights} cannot be read: {reason}.", hint) from error
         self.settings = {
-            "net": "inception-v3-compat (torch-fidelity)",
+            "net": f"inception-v3-compat (torch-fidelity {version('torch-fidelity')})",
             "features": width,
             "resize": "TensorFlow 1 bilinear to 299, 8-bit in",
             "matte": "0.5 gray",
@@ -115,12 +126,6 @@ def open_net(name: str) -> FeatureNet:
         return EmbeddedNet()
     kind, _, given = name.partition("=")
     if kind in ("inception", "inception-64"):
-        for package in ("torch_fidelity", "torchvision"):
-            if importlib.util.find_spec(package) is None:
-                raise LayercliError(
-                    f'The net "{kind}" needs the package {package}.',
-                    "Try: pip install torch-fidelity torchvision",
-                )
         return Inception(kind, 2048 if kind == "inception" else 64, _inception_weights(given))
     if Path(name).is_dir():
         return ClipImages(Path(name))
@@ -135,8 +140,29 @@ def _inception_weights(given: str) -> Path:
     path = Path(given) if given else home / "hub" / "checkpoints" / INCEPTION_FILE
     if path.is_file():
         return path
-    where = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0"
     raise LayercliError(
-        f"Inception's weights are not at {path}.",
-        f"Fetch {where}/{INCEPTION_FILE}, and say: net=inception=FILE",
+        f"Inception's weights are not at {path}.", f"Fetch {_INCEPTION_URL}, and say: net=inception=FILE"
     )
+
+
+def _inception_of_torch_fidelity() -> Any:
+    """torch-fidelity's extractor; the package opens torchvision for other nets alone, so it can do without.
+
+    Without torchvision only the extractor's own modules are imported, and forgotten again, so that whoever
+    imports torch-fidelity later is told of what is missing by itself.
+    """
+    spec = importlib.util.find_spec("torch_fidelity")
+    if spec is None:
+        raise LayercliError(
+            'The net "inception" needs the package torch-fidelity.',
+            "Try: pip install --no-deps torch-fidelity (torchvision is not needed for it)",
+        )
+    name = "torch_fidelity.feature_extractor_inceptionv3"
+    if importlib.util.find_spec("torchvision") is not None or "torch_fidelity" in sys.modules:
+        return importlib.import_module(name).FeatureExtractorInceptionV3
+    sys.modules["torch_fidelity"] = importlib.util.module_from_spec(spec)  # its __init__ is not run
+    try:
+        return importlib.import_module(name).FeatureExtractorInceptionV3
+    finally:
+        for module in [one for one in sys.modules if one.partition(".")[0] == "torch_fidelity"]:
+            del sys.modules[module]
