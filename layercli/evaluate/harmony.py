@@ -9,7 +9,7 @@ from PIL import Image
 
 from layercli.core.errors import LayercliError
 from layercli.evaluate._sample import NotJudged, Sample, rgb, truth_of
-from layercli.evaluate.recomposition import psnr
+from layercli.evaluate.recomposition import check_ceiling, psnr
 
 NEEDS = "truth"
 NUMBERS = {
@@ -31,6 +31,7 @@ class Options:
     def __post_init__(self) -> None:
         if self.side and not 8 <= self.side <= 8192:
             raise LayercliError(f"side={self.side} is not 0 or from 8 to 8192.", "Try: -O harmony.side=256")
+        check_ceiling(self.ceiling)
 
 
 def measure(sample: Sample, options: Options) -> dict[str, float]:

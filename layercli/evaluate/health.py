@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_fill_holes, label
 
+from layercli.core.errors import LayercliError
 from layercli.evaluate._sample import NotJudged, Sample
 
 NEEDS = ""
@@ -37,6 +38,13 @@ class Options:
     hole: float = 0.02
     speck: float = 0.05
     edge: float = 0.05
+
+    def __post_init__(self) -> None:
+        shares = (self.faint, self.solid, self.hole, self.speck, self.edge)
+        if not all(0 <= share <= 1 for share in shares) or self.faint >= self.solid:
+            raise LayercliError(
+                "health needs shares from 0 to 1, and faint below solid.", "Try: -O health.edge=0.05"
+            )
 
 
 def measure(sample: Sample, options: Options) -> dict[str, float]:

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 
+from layercli.core.errors import LayercliError
 from layercli.evaluate._sample import NotJudged, Sample
 from layercli.evaluate.alpha import soft_iou
 
@@ -28,6 +29,13 @@ class Options:
     seen: float = 0.001
     overlap: float = 0.9
     near: float = 12.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seen <= 1 or not 0 < self.overlap <= 1 or self.near < 0:
+            raise LayercliError(
+                "layers needs seen from 0 to 1, overlap above 0 and up to 1, near >= 0.",
+                "Try: -O layers.overlap=0.9",
+            )
 
 
 def measure(sample: Sample, options: Options) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""Leakage: what of the foregrounds is still to be seen in the background.
+"""Leakage: what of the foregrounds is still to be seen in the background; no truth is needed.
 
-Three numbers that need no truth and one that does. A background that is a copy of the picture gives copied
-and echo of 1; a clean one gives a copied share near 0 and an echo near 0.
+The share is the number that `layercli decompose` tells of every object, by the same code. Two more say in
+which way it is left: copied as it was, or as a line along its outline.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion, gaussian_gradient_magnitude
 
+from layercli.core import recomposition
 from layercli.core.composite import unblend
+from layercli.core.errors import LayercliError
 from layercli.evaluate._sample import NotJudged, Sample, rgb
 
 NEEDS = ""
 NUMBERS = {
+    "share": ("background", "lower", "", 1.0),
     "copied": ("background", "lower", "", 1.0),
-    "echo": ("background", "lower", "", 1.0),
     "ghost": ("background", "lower", "", None),
 }
 
@@ -32,13 +34,17 @@ class Options:
     band: int = 3
     sigma: float = 1.0
 
+    def __post_init__(self) -> None:
+        if self.near < 0 or self.band < 1 or self.sigma <= 0:
+            raise LayercliError("leakage needs near >= 0, band >= 1 and sigma > 0.", "Try: -O leakage.band=3")
+
 
 def measure(sample: Sample, options: Options) -> dict[str, float]:
     """Look at the background where foregrounds hide it.
 
-    copied: the share of hidden pixels that are the object's own colour; echo: the correlation of the
-    background's edges with the object's, inside it, 0 where it is negative; ghost: how much more edge the
-    background has along the objects' outlines than beside them, in levels of 255 a pixel.
+    share: of what each object adds to the picture, how much the background holds, from 0 to 1, averaged over
+    the objects; copied: the share of hidden pixels that are the object's own colour; ghost: how much more
+    edge the background has along the objects' outlines than beside them, in levels of 255 a pixel.
     """
     if sample.background is None:
         raise NotJudged("no layer covers the canvas as a background")
@@ -46,11 +52,13 @@ def measure(sample: Sample, options: Options) -> dict[str, float]:
     if hidden.sum() < 64:
         raise NotJudged("no foreground hides more than a few pixels")
     behind = rgb(sample.placed(sample.background))
-    front = object_colours(sample)
-    alike = np.abs(behind - front).max(axis=-1) * 255 <= options.near
-    inside = binary_erosion(hidden, iterations=2)
-    inside = inside if inside.sum() >= 64 else hidden
-    slopes = [gradient(picture, options.sigma)[inside] for picture in (behind, front)]
+    seen = rgb(sample.composite if sample.whole is None else sample.whole)
+    if seen.shape != behind.shape:
+        raise NotJudged("the picture that came with its layers is of another size")
+    shares = [
+        recomposition.leakage(seen, behind, sample.placed(layer)[..., 3]) for layer in sample.foregrounds
+    ]
+    alike = np.abs(behind - object_colours(sample)).max(axis=-1) * 255 <= options.near
     outline = binary_dilation(hidden, iterations=options.band) & ~binary_erosion(
         hidden, iterations=options.band
     )
@@ -58,8 +66,8 @@ def measure(sample: Sample, options: Options) -> dict[str, float]:
     edges = gradient(behind, options.sigma)
     ghost = float(edges[outline].mean() - (edges[beside].mean() if beside.any() else 0.0)) * 255
     return {
+        "share": float(np.mean(shares)),
         "copied": float(alike[hidden].mean()),
-        "echo": max(0.0, correlation(*slopes)),
         "ghost": max(0.0, ghost),
     }
 
@@ -78,10 +86,3 @@ def gradient(picture: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian gradient magnitude of the luma, (H, W, 3) -> (H, W)."""
     luma = picture @ np.array([0.299, 0.587, 0.114], np.float32)
     return np.asarray(gaussian_gradient_magnitude(luma, sigma))
-
-
-def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Pearson's r of two vectors; 0 where one of them is constant."""
-    a, b = first - first.mean(), second - second.mean()
-    scale = float(np.sqrt(np.square(a).sum(dtype=np.float64) * np.square(b).sum(dtype=np.float64)))
-    return float((a * b).sum(dtype=np.float64)) / scale if scale > 1e-9 else 0.0

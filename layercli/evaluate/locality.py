@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation
 
+from layercli.core.errors import LayercliError
 from layercli.core.layers import Layer
 from layercli.evaluate._sample import NotJudged, Sample, rgb, truth_of
 
@@ -28,6 +29,10 @@ class Options:
 
     margin: int = 2
     level: float = 1.5
+
+    def __post_init__(self) -> None:
+        if self.margin < 0 or self.level < 0:
+            raise LayercliError("locality needs margin >= 0 and level >= 0.", "Try: -O locality.margin=2")
 
 
 def measure(sample: Sample, options: Options) -> dict[str, float]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layercli.core.errors import LayercliError
 from layercli.core.pixels import dequantize, quantize
 from layercli.evaluate._sample import Sample, rgb, whole_of
 
@@ -27,6 +28,9 @@ class Options:
 
     ceiling: float = 100.0
 
+    def __post_init__(self) -> None:
+        check_ceiling(self.ceiling)
+
 
 def measure(sample: Sample, options: Options) -> dict[str, float]:
     """The difference of the 8-bit composite and the whole picture, over mid-gray."""
@@ -38,6 +42,14 @@ def measure(sample: Sample, options: Options) -> dict[str, float]:
         "mean": float(difference.mean() * 255),
         "psnr": psnr(float(np.square(difference).mean()), options.ceiling),
     }
+
+
+def check_ceiling(ceiling: float) -> None:
+    """Refuse a ceiling that 8-bit pictures would reach; raises LayercliError."""
+    if not 60 <= ceiling <= 1000:
+        raise LayercliError(
+            f"ceiling={ceiling:g} is not from 60 to 1000 dB.", "Try: -O recomposition.ceiling=100"
+        )
 
 
 def psnr(square_error: float, ceiling: float) -> float:

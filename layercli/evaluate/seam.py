@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion, laplace
 
+from layercli.core.errors import LayercliError
 from layercli.evaluate._sample import NotJudged, Sample, rgb
 
 NEEDS = ""
@@ -27,6 +28,10 @@ class Options:
     """band: the width in pixels of the strips inside and outside the outline."""
 
     band: int = 6
+
+    def __post_init__(self) -> None:
+        if self.band < 1:
+            raise LayercliError(f"band={self.band} is below 1.", "Try: -O seam.band=6")
 
 
 def measure(sample: Sample, options: Options) -> dict[str, float]:
