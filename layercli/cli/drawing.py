@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,38 @@ def planned(prompts: Prompts, seeds: Sequence[int], folder: Path, **fields: Any)
             request = GenerateRequest(foregrounds=things, background=ground, seed=seed, **fields)
             path = folder / f"{number:03d}-seed{seed}.psd"
             yield Picture(request=request, targets=(Target(format="psd", options=options, path=path),))
+
+
+def draw_and_note(talk: Output, pictures: Sequence[Picture], folder: Path) -> tuple[int, float | None]:
+    """Draw what is missing; how many those were, and the most memory in MiB that drawing took, by a note kept
+    in the folder.
+    """
+    notes = folder / "memory.json"
+    began = time.monotonic()
+    drawn = draw_missing(talk, pictures)
+    if drawn:
+        told = {"memory_mib": peak_memory(), "seconds": time.monotonic() - began, "pictures": drawn}
+        with atomic(notes) as part:
+            part.write_text(json.dumps(told) + "\n", encoding="utf-8")
+    try:
+        memory = json.loads(notes.read_text(encoding="utf-8"))["memory_mib"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return drawn, None
+    return drawn, float(memory)
+
+
+def peak_memory() -> float:
+    """The most memory that this process has taken, in MiB."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        import psutil
+
+        return float(getattr(psutil.Process().memory_info(), "peak_wset", 0)) / 2**20
+    import sys
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def draw_missing(talk: Output, pictures: Sequence[Picture]) -> int:

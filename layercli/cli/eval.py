@@ -227,31 +227,44 @@ def bench(
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help='Lines of "a thing + a thing / a ground".')
     ] = None,
-    most: Annotated[int, typer.Option(min=0, help="Only the first prompts; 0 for all.")] = 0,
+    most: Annotated[int, typer.Option(min=0, help="Only so many prompts, evenly spread; 0 for all.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Seeds a prompt.")] = 3,
     model: Annotated[str, typer.Option(metavar="NAME", help="See: layercli models.")] = "embedded",
     method: Annotated[str | None, typer.Option(metavar="NAME", help="How layers are made.")] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("-O", metavar="KEY=VALUE", help="An option of the method.")
+    ] = None,
+    harmonize: Annotated[str | None, typer.Option(metavar="WAY", help="irh, over or none.")] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="In pixels. (Default: the protocol's, or 256x256.)")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Denoising steps.")] = None,
     guidance: Annotated[float | None, typer.Option(help="How closely to follow the words.")] = None,
     protocol: Annotated[
         str | None, typer.Option(metavar="NAME", help="dreamlayer, layerdiff, layerfusion or layerd.")
     ] = None,
     reference: Annotated[Path | None, typer.Option(metavar="DIR", help="What to compare with.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Another bench or run, or a baseline: flat, cutout.")
+    ] = None,
 ) -> None:
     """Draw prompts with seeds, evaluate and report, in one folder that resumes after an interrupt.
 
     Example: layercli eval bench bench --most 4 --seeds 3
     """
+    from layercli.cli.asking import pairs
     from layercli.cli.bench import Bench, run_bench
     from layercli.cli.evaluating import report
+    from layercli.core.geometry import Size
     from layercli.core.requests import GenerateRequest as Defaults
 
     asked = Bench(
         out=out, prompts=prompts, most=most, seeds=seeds, model=model, method=method or Defaults.method,
         steps=steps or Defaults.steps, guidance=Defaults.guidance if guidance is None else guidance,
-        protocol=protocol, reference=reference,
+        protocol=protocol, reference=reference, against=against, options=pairs(options or [], "-O"),
+        harmonize=harmonize or Defaults.harmonize, size=None if size is None else Size.parse(size),
     )  # fmt: skip
-    report(ctx.obj, run_bench(ctx.obj, asked), None)
+    report(ctx.obj, *run_bench(ctx.obj, asked))
 
 
 @study.command()

@@ -103,7 +103,8 @@ def evaluate_folder(talk: Output, asked: Asked) -> Report:
         run = baseline_of(run, asked.baseline)
     reference = None if asked.reference is None else gather(asked.reference)[0]
     metrics = _possible(talk, asked, load_metrics(asked.metrics, asked.options), run, reference)
-    talk.say(f"{run.name}: {len(run.entries)} samples, layout {layout}")
+    count = "1 sample" if len(run.entries) == 1 else f"{len(run.entries)} samples"
+    talk.say(f"{run.name}: {count}, layout {layout}")
     with talk.progress(asked.folder.name) as on_step:
         found = evaluate(
             run,
@@ -164,7 +165,7 @@ def write_reports(talk: Output, found: Report, other: Report | None, paths: Sequ
             ".json": lambda: json.dumps(_with_other(found, other), ensure_ascii=False, indent=1) + "\n",
             ".html": lambda: as_html(found.document, found.run, _comparison_html(found, other)),
             ".csv": lambda: as_csv(scores),
-            ".tex": lambda: as_latex(scores),
+            ".tex": lambda: as_latex(found.document),
         }
         text = makers[path.suffix.lower()]()
         with atomic(path) as part:
@@ -221,7 +222,7 @@ def report_comparison(talk: Output, rows: Sequence[Mapping[str, Any]]) -> None:
     """Two runs side by side, the difference with its interval, and on how many samples the second wins."""
     talk.table(
         {"compared": list(rows)},
-        ("metric", "part", "layers", "first", "second", "difference", "95% interval", "wins", "p"),
+        ("metric", "part", "layers", "first", "second", "difference", "95% interval", "wins", "p", ""),
         [_compared_row(one) for one in rows],
     )
 
@@ -235,9 +236,10 @@ def _compared_row(one: Mapping[str, Any]) -> tuple[str, ...]:
         figure(one["first"]),
         figure(one["second"]),
         one["note"] if one["difference"] is None else figure(one["difference"]),
-        f"{figure(pair['low'])} – {figure(pair['high'])}" if pair else "",
+        f"{figure(pair['low'])} – {figure(pair['high'])}" if pair and pair["low"] is not None else "",
         f"{pair['wins']:.0%}" if pair and one["better"] != "neither" else "",
         figure(pair["chance"]) if pair else "",
+        "" if one["difference"] is None else one["note"],
     )
 
 
@@ -253,7 +255,7 @@ def _comparison_html(found: Report, other: Report | None) -> str:
         return ""
     from html import escape
 
-    head = ["metric", "part", "layers", "other", "this", "difference", "interval", "wins", "p"]
+    head = ["metric", "part", "layers", "other", "this", "difference", "interval", "wins", "p", ""]
     rows = [_compared_row(one) for one in compared(other.document, found.document)]
     cells = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>" for cells in rows

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import struct
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -74,9 +76,21 @@ def gather(folder: Path, layout: str = "auto") -> tuple[Run, str]:
         listed = "; ".join(f"{name}: {what}" for name, what in LAYOUTS.items())
         raise LayercliError(f'{folder} holds no sample in the layout "{chosen}".', f"Layouts: {listed}.")
     entries = [
-        Entry(name=one.name, load=one.read) for one in sorted(found, key=lambda one: natural(one.name))
+        Entry(name=one.name, load=partial(_load, one))
+        for one in sorted(found, key=lambda one: natural(one.name))
     ]
     return Run(name=str(folder), entries=entries, digest=_digest(found)), chosen
+
+
+def _load(one: Found) -> Sample:
+    """Read a sample; whatever is wrong with its files is said as LayercliError."""
+    try:
+        return one.read()
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, struct.error, MemoryError) as error:
+        why = " ".join(str(error).split())[:160] or type(error).__name__
+        raise LayercliError(
+            f'"{one.name}" cannot be read: {why}.', "Write or fetch its files again."
+        ) from error
 
 
 def guess(folder: Path) -> str:
@@ -105,9 +119,9 @@ def natural(name: str) -> list[tuple[int, str]]:
 
 def _files(folder: Path) -> list[Found]:
     layered = [path for path in folder.iterdir() if _is_layered(path)]
-    stems = [path.stem for path in layered]
+    stems = Counter(path.stem for path in layered)
     # cat.psd and cat.ora are two samples; each keeps its whole name then.
-    names = {path: path.stem if stems.count(path.stem) == 1 else path.name for path in layered}
+    names = {path: path.stem if stems[path.stem] == 1 else path.name for path in layered}
     return [
         Found(name=name, files=_all_files(path), read=partial(_from_file, path, name))
         for path, name in names.items()
@@ -241,12 +255,16 @@ def _of_pictures(name: str, layers: Sequence[tuple[str, Path]], whole: Path | No
 
 
 def _is_layered(path: Path) -> bool:
-    extensions = {
-        suffix for suffixes in registry.constants(FORMATS, "EXTENSIONS").values() for suffix in suffixes
-    }
     if path.is_dir():
         return (path / "manifest.json").is_file() or path.suffix.lower() == ".layers"
-    return path.suffix.lower() in extensions - {".png"}
+    # A pipe would wait for ever; a link to nowhere is a sample that cannot be read.
+    return path.suffix.lower() in _extensions() and (path.is_file() or path.is_symlink())
+
+
+@cache
+def _extensions() -> frozenset[str]:
+    known = registry.constants(FORMATS, "EXTENSIONS").values()
+    return frozenset(suffix for suffixes in known for suffix in suffixes) - {".png"}
 
 
 def _is_one_stack(folder: Path) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from layercli.cli.drawing import draw_missing, hold_to, model_weights, planned
+from layercli.cli.drawing import draw_and_note, hold_to, model_weights, planned
 from layercli.cli.evaluating import versions
 from layercli.cli.frames import Frame, draw, frames_of, load_frame, rows_of, run_of
 from layercli.cli.gathering import gather
@@ -221,40 +220,19 @@ def _stacks(talk: Output, asked: Asked, method: str) -> dict[str, Any]:
     prompts = board.layered_prompts()[: asked.stacks]
     fields = {"model": asked.model, "method": method, "steps": asked.steps, "guidance": asked.guidance}
     pictures = list(planned(prompts, [0], folder, **fields))
-    notes = folder / "memory.json"
-    began = time.monotonic()
-    drawn = draw_missing(talk, pictures)
-    if drawn:
-        told = {"memory_mib": _peak(), "seconds": time.monotonic() - began, "pictures": drawn}
-        with atomic(notes) as part:
-            part.write_text(json.dumps(told) + "\n", encoding="utf-8")
+    _, memory = draw_and_note(talk, pictures, folder)
     run, _ = gather(folder, "files")
     wanted = {picture.targets[0].path.stem for picture in pictures}
     run = Run(
         name=run.name, entries=[entry for entry in run.entries if entry.name in wanted], digest=run.digest
     )
     found = evaluate(run, None, load_metrics(STACK_METRICS, {}))
-    memory = json.loads(notes.read_text(encoding="utf-8"))["memory_mib"] if notes.is_file() else None
     return {
         "samples": len(found.counts),
         "memory_mib": memory,
         "scores": [score.to_dict() for score in found.scores],
         "notes": found.notes,
     }
-
-
-def _peak() -> float:
-    """The most memory that this process has taken, in MiB."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        import psutil
-
-        return float(getattr(psutil.Process().memory_info(), "peak_wset", 0)) / 2**20
-    import sys
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _seconds(methods: dict[str, Any]) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from layercli.core.errors import LayercliError
 from layercli.evaluate import kid
 from layercli.evaluate._rows import Rows, rows_from
 from layercli.evaluate._run import Evaluation
-from layercli.evaluate._statistics import bootstrap
+from layercli.evaluate._statistics import LEAST, bootstrap
 
 PROMPTS = Path(__file__).with_name("prompts") / "board.txt"
+_Item = TypeVar("_Item")
+PAPERS = PROMPTS.with_name("papers.txt")
 SCENES = (
     "a beach", "a forest", "mountains", "a sea", "a desert", "a snowy landscape", "a canyon", "green fields",
     "city buildings", "a lake", "hills", "a valley", "a living room", "a bedroom", "a kitchen", "a bathroom",
@@ -51,6 +53,13 @@ def layered_prompts(path: Path = PROMPTS) -> list[tuple[tuple[str, ...], str]]:
     return found
 
 
+def spread(items: Sequence[_Item], most: int) -> list[_Item]:
+    """As many as `most` of the items, evenly spread from the first to the last; 0 for all."""
+    if not 0 < most < len(items):
+        return list(items)
+    return [items[round(i * (len(items) - 1) / max(1, most - 1))] for i in range(most)]
+
+
 def by_noun(found: Evaluation, nouns: Mapping[str, str], number: str) -> dict[str, float]:
     """The mean over seeds of a per-sample number, by noun; a sample that could not be judged counts 0.
 
@@ -65,7 +74,7 @@ def by_noun(found: Evaluation, nouns: Mapping[str, str], number: str) -> dict[st
 def rate(values: Mapping[str, float], seed: int = 0) -> Rate:
     """The mean over nouns; nouns, not pictures, are resampled, for seeds of one noun are alike."""
     numbers = list(values.values())
-    low, high = bootstrap(numbers, seed) if len(numbers) >= 5 else (None, None)
+    low, high = bootstrap(numbers, seed) if len(numbers) >= LEAST else (None, None)
     return Rate(value=float(np.mean(numbers)) if numbers else 0.0, low=low, high=high)
 
 

@@ -54,13 +54,26 @@ def document(
         else {"name": reference.name, "sha256": reference.digest, "samples": len(reference.entries)},
         "scores": [score.to_dict() for score in found.scores],
         "samples": {
-            name: {"layers": found.counts[name], "values": found.values[name]}
+            name: {
+                "layers": found.counts[name],
+                "prompt": found.prompts[name],
+                "values": found.values[name],
+            }
             for name in sorted(found.counts)
         },
         "unreadable": found.unreadable,
         "unjudged": found.unjudged,
         "notes": found.notes,
     }
+
+
+def seeds_of(found: Mapping[str, Any]) -> str:
+    """The seeds of a document's run in words."""
+    seeds = found["run"]["seeds"]
+    if not seeds:
+        return "seeds unknown"
+    listed = ", ".join(map(str, seeds[:12])) + (", …" if len(seeds) > 12 else "")
+    return f"seed {listed}" if len(seeds) == 1 else f"{len(seeds)} seeds: {listed}"
 
 
 def _counted(values: Any) -> dict[str, int]:
@@ -78,9 +91,22 @@ def read_document(path: Path) -> dict[str, Any]:
         raise LayercliError(f"There is no file {path}.", _AGAIN) from None
     except (OSError, ValueError) as error:
         raise LayercliError(f"{path} is not a report of layercli eval: {error}.", _AGAIN) from error
-    if not isinstance(found, dict) or found.get("layercli_eval") != SCHEMA:
-        raise LayercliError(f"{path} is not a report of layercli eval of this version.", _AGAIN)
+    if not isinstance(found, dict) or "layercli_eval" not in found:
+        raise LayercliError(f"{path} is not a report of layercli eval.", _AGAIN)
+    if found["layercli_eval"] != SCHEMA:
+        raise LayercliError(
+            f"{path} is a report of schema {found['layercli_eval']}, and this version reads {SCHEMA}.",
+            _AGAIN,
+        )
+    scores, samples = found.get("scores"), found.get("samples")
+    listed = isinstance(scores, list) and all(isinstance(one, dict) for one in scores)
+    if not listed or not isinstance(samples, dict) or not all(map(_is_sample, samples.values())):
+        raise LayercliError(f"{path} is a damaged report: scores or samples are missing.", _AGAIN)
     return found
+
+
+def _is_sample(found: Any) -> bool:
+    return isinstance(found, dict) and "layers" in found and isinstance(found.get("values"), dict)
 
 
 def scores_in(found: Mapping[str, Any]) -> list[Score]:
@@ -108,6 +134,8 @@ def differing(first: Score, second: Score) -> list[str]:
 def compared(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every score that both documents hold, side by side; per-sample metrics are paired by sample.
 
+    Samples pair by name, unless their prompts are known and differ; the difference of paired numbers is that
+    of the pairs.
     Raises LayercliError where nothing is shared, and where settings differ, naming all that do.
     """
     mine = {score.key: score for score in scores_in(first)}
@@ -142,15 +170,25 @@ def _side_by_side(
         row |= {"difference": None, "note": f"N differs ({mine.n}, {theirs.n}), and it is biased in N"}
         return row
     values = [_values(found, mine.metric, mine.layers) for found in (first, second)]
-    names = [name for name in values[0] if name in values[1]]
+    shared = [name for name in values[0] if name in values[1]]
+    names = [name for name in shared if _alike(first["samples"][name], second["samples"][name])]
+    if len(names) < len(shared):
+        row["note"] = f"{len(shared) - len(names)} samples of one name have other prompts: not paired"
     if len(names) > 1:
         pair = paired(
             [values[0][name] for name in names],
             [values[1][name] for name in names],
             higher_is_better=mine.better != "lower",
         )
-        row["paired"] = asdict(pair)
+        row |= {"paired": asdict(pair), "difference": pair.difference}
+        if not row["note"] and not len(names) == mine.n == theirs.n:
+            row["note"] = f"over the {len(names)} samples that both have"
     return row
+
+
+def _alike(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    prompts = [sample.get("prompt") for sample in (first, second)]
+    return not all(prompts) or prompts[0] == prompts[1]
 
 
 def _values(found: Mapping[str, Any], metric: str, layers: str) -> dict[str, float]:
@@ -179,23 +217,32 @@ def as_csv(scores: Sequence[Score]) -> str:
     return out.getvalue()
 
 
-def as_latex(scores: Sequence[Score]) -> str:
-    """A booktabs table: one row a metric and part, one column a layer count."""
+def as_latex(found: Mapping[str, Any]) -> str:
+    """A booktabs table: one row a metric and part, one column a layer count; comments say the rest."""
+    scores = scores_in(found)
     groups = list(dict.fromkeys(score.layers for score in scores))
+    reference = found["reference"]
+    told = [
+        f"{found['run']['read']} of {found['run']['samples']} samples; {seeds_of(found)}; "
+        f"run {found['run']['sha256'][:12]}; reference {reference['sha256'][:12] if reference else 'none'}",
+        ", ".join(f"{name} {number}" for name, number in found["versions"].items()),
+        found["command"],
+        *found["notes"],
+    ]
     heads = " & ".join(group if group == "all" else f"{group} layers" for group in groups)
     lines = [
-        r"\begin{tabular}{ll" + "r" * len(groups) + "}",
+        *("% " + " ".join(line.split()) for line in told),
+        r"\begin{tabular}{llr" + "r" * len(groups) + "}",
         r"\toprule",
-        rf"metric & part & {heads} \\",
+        rf"metric & part & $n$ & {heads} \\",
         r"\midrule",
     ]
     for (metric, part), by_group in by_layers(scores).items():
-        arrow = {"higher": r" $\uparrow$", "lower": r" $\downarrow$"}.get(
-            next(iter(by_group.values())).better, ""
-        )
+        score = by_group.get("all") or next(iter(by_group.values()))
+        arrow = {"higher": r" $\uparrow$", "lower": r" $\downarrow$"}.get(score.better, "")
         cells = " & ".join(_cell(by_group.get(group)) for group in groups)
         name = metric.replace("_", r"\_")
-        lines.append(rf"{name}{arrow} & {part} & {cells} \\")
+        lines.append(rf"{name}{arrow} & {part} & {score.n} & {cells} \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     return "\n".join(lines) + "\n"
 

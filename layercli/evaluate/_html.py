@@ -15,7 +15,7 @@ from layercli.core.composite import composite
 from layercli.core.errors import LayercliError
 from layercli.core.pixels import quantize
 from layercli.core.score import Score
-from layercli.evaluate._document import by_layers, figure, scores_in
+from layercli.evaluate._document import by_layers, figure, scores_in, seeds_of
 from layercli.evaluate._run import Run
 from layercli.evaluate._sample import Sample
 
@@ -57,7 +57,8 @@ def as_html(found: Mapping[str, Any], run: Run, extra: str = "") -> str:
         f"<title>{escape(title)}</title><style>{STYLE}</style>",
         f"<h1>{escape(title)}</h1>",
         f"<p class=faint>{about['read']} of {about['samples']} samples read, layout "
-        f"{escape(about['layout'])}, {len(about['seeds'])} seed(s). "
+        f"{escape(about['layout'])}, {escape(seeds_of(found))}, {escape(', '.join(about['sizes']))}"
+        f"{_memory(about)}. "
         f"Made by <code>{escape(found['command'])}</code>.</p>",
         _notes(found),
         extra,
@@ -71,6 +72,11 @@ def as_html(found: Mapping[str, Any], run: Run, extra: str = "") -> str:
         _settings(found, scores),
     ]
     return "".join(parts) + "</html>\n"
+
+
+def _memory(about: Mapping[str, Any]) -> str:
+    taken = about.get("memory_mib")
+    return "" if taken is None else f", drawn within {taken:.0f} MiB of memory"
 
 
 def _notes(found: Mapping[str, Any]) -> str:
@@ -243,9 +249,11 @@ def _settings(found: Mapping[str, Any], scores: Sequence[Score]) -> str:
         rows.append(f"<tr><td>{escape(metric)}</td><td><code>{escape(text)}</code></td></tr>")
     versions = ", ".join(f"{name} {number}" for name, number in found["versions"].items())
     reference = found["reference"]
-    against = "" if reference is None else f" Reference: {reference['name']}, {reference['samples']} samples."
+    against = ". No reference."
+    if reference is not None:
+        against = f". Reference {reference['name']}, {reference['samples']} samples, {reference['sha256']}."
     return (
         f"<details><summary>Settings, versions and hashes</summary><p class=faint>{escape(versions)}; "
-        f"device {escape(found['device'])}. Run <code>{found['run']['sha256']}</code>.{escape(against)}</p>"
+        f"device {escape(found['device'])}. Run <code>{found['run']['sha256']}</code>{escape(against)}</p>"
         f"<div class=scroll><table>{''.join(rows)}</table></div></details>"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -19,12 +20,10 @@ from layercli.core.score import Score
 from layercli.evaluate._features import features_of
 from layercli.evaluate._rows import Rows
 from layercli.evaluate._sample import MATTE, PARTS, Entry, NotJudged, Sample, no_samples
-from layercli.evaluate._statistics import bootstrap, jackknife
+from layercli.evaluate._statistics import LEAST, bootstrap, jackknife
 
 PACKAGE = "layercli.evaluate"
 ALL = "all"
-LEAST = 5
-"""Fewer values give no interval: a bootstrap of so few is narrower than the truth."""
 OnStep = Callable[[str, int, int], None]
 
 
@@ -67,13 +66,15 @@ class Evaluation:
     """All that was found.
 
     scores; values: sample -> "metric.number" -> value; counts: sample -> its number of layers; sizes: sample
-    -> "WxH"; unreadable: sample -> why; unjudged: metric -> sample -> why; notes: what a reader must know.
+    -> "WxH"; prompts: sample -> the text of the whole picture, or ""; unreadable: sample -> why;
+    unjudged: metric -> sample -> why; notes: what a reader must know.
     """
 
     scores: list[Score] = field(default_factory=list)
     values: dict[str, dict[str, float]] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     sizes: dict[str, str] = field(default_factory=dict)
+    prompts: dict[str, str] = field(default_factory=dict)
     seeds: set[int] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
     unjudged: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -142,6 +143,7 @@ def _measure_samples(
             continue
         found.counts[entry.name] = sample.count
         found.sizes[entry.name] = str(sample.stack.canvas)
+        found.prompts[entry.name] = sample.prompt
         found.values[entry.name] = {}
         if sample.seed is not None:
             found.seeds.add(sample.seed)
@@ -351,8 +353,7 @@ def _note(found: Evaluation, run: Run) -> None:
             f"{names}."
         )
     for metric, skipped in found.unjudged.items():
-        for why in dict.fromkeys(skipped.values()):
-            count = list(skipped.values()).count(why)
+        for why, count in Counter(skipped.values()).items():
             found.notes.append(f"{metric} skipped {count} of {len(found.counts)} samples: {why}.")
     sizes = sorted(set(found.sizes.values()))
     if len(sizes) > 1:
@@ -362,4 +363,5 @@ def _note(found: Evaluation, run: Run) -> None:
     if any(score.note for score in found.scores):
         found.notes.append("FID rises as samples get fewer; with so few, read KID first.")
     if len(found.seeds) in (1, 2):
-        found.notes.append(f"All samples come from {len(found.seeds)} seed(s); three are the least to trust.")
+        told = "one seed" if len(found.seeds) == 1 else "two seeds"
+        found.notes.append(f"All samples come from {told}; three are the least to trust.")

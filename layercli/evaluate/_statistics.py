@@ -10,6 +10,8 @@ import numpy as np
 
 RESAMPLES = 2000
 BLOCKS = 10
+LEAST = 5
+"""Fewer values give no interval: a bootstrap of so few is narrower than the truth."""
 LEVEL = 0.95
 
 
@@ -51,14 +53,15 @@ def jackknife(
 class Paired:
     """Two runs on the same samples: the mean difference (second minus first), its interval, and who wins.
 
+    low, high: None where the pairs are too few.
     wins: the share of samples on which the second is better, ties counting half; chance: how likely a
     difference as large is where none is (sign-flip test, two-sided).
     """
 
     n: int
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     wins: float
     chance: float
 
@@ -68,7 +71,7 @@ def paired(
 ) -> Paired:
     """Compare two runs sample by sample; first, second: values of the same samples in the same order."""
     difference = np.asarray(second, np.float64) - np.asarray(first, np.float64)
-    low, high = bootstrap(difference.tolist(), seed)
+    low, high = bootstrap(difference.tolist(), seed) if len(difference) >= LEAST else (None, None)
     better = difference if higher_is_better else -difference
     wins = float(((better > 0) + 0.5 * (better == 0)).mean())
     rng = np.random.default_rng(seed)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from layercli.cli.gathering import gather
 from layercli.core.layers import Layer, LayerStack, Offset, Size
 from layercli.core.pixels import save_png
 from layercli.core.receipt import Receipt
@@ -97,6 +100,43 @@ def test_files_that_cannot_be_read_are_counted_and_fail(run: Run, pictures: Path
     assert "broken" in json.loads(done.stdout)["unreadable"]
 
 
+def test_odd_files_are_unreadable_samples_and_not_a_crash(run: Run, pictures: Path):
+    """Links to nowhere, emptied and scrambled files, pipes, and names of any script."""
+    (pictures / "0.psd").rename(pictures / "ünï <b>|日本\n.psd")
+    (pictures / "dangling.psd").symlink_to(pictures / "nowhere.psd")
+    (pictures / "loop.psd").symlink_to(pictures / "loop.psd")
+    (pictures / "empty.ora").write_bytes(b"")
+    (pictures / "cut.psd").write_bytes((pictures / "1.psd").read_bytes()[:2000])
+    ora.write(stack(), pictures / "scrambled.ora", ora.Options())
+    whole = (pictures / "scrambled.ora").read_bytes()
+    (pictures / "scrambled.ora").write_bytes(whole[:200] + bytes(200) + whole[400:])
+    (pictures / "text.tif").write_bytes(b"II*\0nothing")
+    os.mkfifo(pictures / "pipe.psd")
+    done = run("eval", "pictures", "--metrics", "layers", "--json", "-o", "a.html", "-o", "a.tex")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    bad = {"dangling", "loop", "empty", "cut", "scrambled", "text"}
+    assert set(told["unreadable"]) == bad and all(told["unreadable"].values())
+    assert scores(done.stdout)["layers.count", "composite", "all"]["n"] == 6
+    assert "ünï &lt;b&gt;|日本" in Path("a.html").read_text() and "<b>|" not in Path("a.html").read_text()
+
+
+def test_a_folder_may_be_a_link_and_hold_thousands(run: Run, here: Path):
+    (here / "many").mkdir()
+    picture = np.ones((8, 8, 4), np.float32)
+    picture[2:6, 2:6, :3] = 0
+    save_png(here / "one.png", picture)
+    for number in range(3000):
+        (here / "many" / f"{number}.png").symlink_to(here / "one.png")
+    (here / "link").symlink_to(here / "many")
+    began = time.perf_counter()
+    found, layout = gather(here / "link")
+    assert len(found.entries) == 3000 and layout == "pictures"
+    assert [entry.name for entry in found.entries[:3]] == ["0", "1", "2"]
+    assert found.entries[2999].load().count == 1
+    assert time.perf_counter() - began < 20
+
+
 def layouts(here: Path) -> dict[str, Path]:
     """The same two samples in every layout."""
     stacks = {"one": stack(1), "two": stack(2, 1)}
@@ -167,6 +207,19 @@ def test_against_the_truth_and_against_another_run(run: Run, here: Path, picture
     assert "difference" in table.stdout
 
 
+def test_samples_of_one_name_and_other_prompts_are_no_pairs(run: Run, here: Path, pictures: Path):
+    (here / "other").mkdir()
+    for seed in range(6):
+        made = stack(2 if seed == 5 else 1, seed)
+        request = {**made.receipt.request, "background": "a beach" if seed < 2 else "a sofa"}
+        made = dataclasses.replace(made, receipt=Receipt(request=request))
+        psd.write(made, here / "other" / f"{seed}.psd", psd.Options())
+    done = run("eval", "pictures", "--metrics", "health", "--against", "other", "--json")
+    rows = {(row["metric"], row["layers"]): row for row in json.loads(done.stdout)["against"]["compared"]}
+    assert rows["health.soft", "all"]["paired"]["n"] == 4
+    assert "2 samples of one name have other prompts" in rows["health.soft", "all"]["note"]
+
+
 def test_reports_of_other_settings_are_not_compared(run: Run, here: Path, pictures: Path):
     run("eval", "pictures", "--metrics", "health", "-o", "a.json")
     run("eval", "pictures", "--metrics", "health", "-O", "health.edge=0.2", "-o", "b.json")
@@ -215,6 +268,24 @@ def test_what_is_wrong_has_its_sentence(refused, here: Path, pictures: Path):
     assert 'There is no layout "qwen"' in refused("eval", "pictures", "--layout", "qwen")
     assert "There is no file a.json." in refused("eval", "compare", "a.json", "b.json")
     assert "not a report" in refused("eval", "compare", "note.txt", "note.txt")
+    for text, said in (
+        ('{"layercli_eval": 99}', "is a report of schema 99, and this version reads 1."),
+        ('{"layercli_eval": 1}', "is a damaged report"),
+        ('{"layercli_eval": 1, "scores": 3, "samples": {}}', "is a damaged report"),
+        ('{"layercli_eval": 1, "scores": [], "samples": {"a": 3}}', "is a damaged report"),
+        ('{"layercli_eval": 1, "scores": [{"metric": "a"}], "samples": {}}', "stored score is damaged"),
+        ('{"layercli_eval": 1, "scores": [], "samples": {}}', "have no score in common"),
+        ("[]", "is not a report"),
+    ):
+        (here / "v.json").write_text(text)
+        assert said in refused("eval", "compare", "v.json", "v.json")
+    nan = '{"metric": "a.b", "value": NaN, "better": "lower", "n": 1}'
+    (here / "v.json").write_text(f'{{"layercli_eval": 1, "scores": [{nan}], "samples": {{}}}}')
+    assert "not a finite number" in refused("eval", "compare", "v.json", "v.json")
+    for wrong in ("leakage.band=0", "seam.band=0", "locality.margin=-1", "layers.overlap=0", "health.edge=2"):
+        words = ("--metrics", wrong.partition(".")[0], "-O", wrong, "--reference", "pictures")
+        assert "Try: -O" in refused("eval", "pictures", *words)
+    assert "ceiling=3 is not" in refused("eval", "pictures", "-O", "recomposition.ceiling=3")
     few = ("eval", "pictures", "--metrics", "kid", "--reference")
     (here / "two").mkdir()
     psd.write(stack(), here / "two" / "a.psd", psd.Options())
