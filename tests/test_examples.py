@@ -154,6 +154,14 @@ def test_eval_from_the_shell(tmp_path):
     assert all((tmp_path / f"report.{suffix}").stat().st_size for suffix in ("html", "json", "csv", "tex"))
 
 
+def test_a_bench_beside_a_baseline(tmp_path, model):
+    words = ("--model", model, "--steps", "2", "--most", "2", "--seeds", "1")
+    done = example("bench.sh", tmp_path, "bench", *words)
+    assert done.returncode == 0, done.stderr
+    assert "layers.count" in done.stdout and "difference" in done.stdout
+    assert (tmp_path / "bench/report.html").stat().st_size and not (tmp_path / "bench/report.png").exists()
+
+
 def test_the_sheet_of_edits(tmp_path, model):
     done = example("edits.py", tmp_path, "edits.png", "--model", model, "--steps", "2")
     assert done.returncode == 0, done.stderr

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from layercli.cli.drawing import draw_and_note, hold_to, model_weights, planned
 from layercli.cli.evaluating import Asked, Report, by_protocol, evaluate_folder, write_reports
+from layercli.cli.making import METHODS
 from layercli.cli.naming import check_folder
 from layercli.cli.output import Output
+from layercli.core import registry
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.evaluate._board import PAPERS, PROMPTS, layered_prompts, spread
 from layercli.evaluate._protocols import protocol
 from layercli.models.catalog import MODELS
 
-METRICS = ("recomposition", "leakage", "layers", "health", "seam", "recognition", "variety", "speed")
+SCORES = ("recomposition", "leakage", "layers", "health", "seam", "recognition", "variety", "speed")
 _LINE = "One picture a line: a thing + a thing / a ground"
 
 
@@ -65,6 +68,7 @@ def run_bench(talk: Output, bench: Bench) -> tuple[Report, Report | None]:
     if not prompts:
         raise LayercliError(f"{bench.file} holds no prompt.", _LINE)
     weights = model_weights(bench.model)
+    registry.options_for(registry.load(METHODS, bench.method), bench.options)
     folder = bench.out / "pictures"
     fields = {
         "model": bench.model, "method": bench.method, "options": dict(bench.options),
@@ -74,20 +78,23 @@ def run_bench(talk: Output, bench: Bench) -> tuple[Report, Report | None]:
     pictures = list(planned(prompts, range(bench.seeds), folder, **fields))  # refuses what cannot be drawn
     bench.out.mkdir(parents=True, exist_ok=True)
     check_folder(bench.out)
+    if not any(folder.glob("*.psd")):  # nothing was drawn by what is noted there
+        (bench.out / "settings.json").unlink(missing_ok=True)
     told = [[list(things), ground] for things, ground in prompts]
     hold_to(bench.out, {**fields, "size": str(bench.drawn_size), "prompts": told, "weights": weights})
     folder.mkdir(exist_ok=True)
     drawn, memory = draw_and_note(talk, pictures, bench.out)
     talk.say(f"{drawn} of {len(pictures)} pictures drawn, the others were there.")
     asked = Asked(
-        folder=folder, reference=bench.reference, layout="files", metrics=METRICS, named=False, options={},
+        folder=folder, reference=bench.reference, layout="files", metrics=SCORES, named=False, options={},
         seed=0, cache=True,
     )  # fmt: skip
     if bench.protocol is not None:
         asked = by_protocol(talk, asked, bench.protocol)
-    found = evaluate_folder(talk, asked)
+    against = None if bench.against is None else _pictures_of(bench.against)
+    found = evaluate_folder(talk, dataclasses.replace(asked, against=str(against or "")))
     found.document["run"]["memory_mib"] = memory
-    other = None if bench.against is None else evaluate_folder(talk, asked.of(_pictures_of(bench.against)))
+    other = None if against is None else evaluate_folder(talk, asked.of(against))
     write_reports(
         talk, found, other, [bench.out / f"report.{kind}" for kind in ("json", "html", "csv", "tex")]
     )

@@ -123,7 +123,7 @@ def run(
     asked = Asked(
         folder=folder, reference=reference, layout=layout, seed=seed, cache=cache,
         metrics=_names(metrics, reference is not None), named=metrics is not None,
-        options=_options(options or []),
+        against="" if against is None else str(against), options=_options(options or []),
     )  # fmt: skip
     if protocol is not None:
         asked = by_protocol(ctx.obj, asked, protocol)

@@ -41,12 +41,13 @@ class Asked:
     cache: bool
     protocol: str = ""
     baseline: str = ""
+    against: str = ""
 
     def of(self, other: Path) -> Asked:
         """The same for another folder, or for a baseline made of this one where there is no such folder."""
         if other.exists():
-            return dataclasses.replace(self, folder=other)
-        return dataclasses.replace(self, baseline=str(other))
+            return dataclasses.replace(self, folder=other, against="")
+        return dataclasses.replace(self, baseline=str(other), against="")
 
     @property
     def command(self) -> str:
@@ -58,6 +59,8 @@ class Asked:
             words += ["--layout", self.layout]
         if self.protocol:
             words += ["--protocol", self.protocol]
+        if self.against:
+            words += ["--against", self.against]
         for metric, values in self.options.items():
             for key, value in values.items():
                 words += ["-O", f"{metric}.{key}={value}"]
@@ -262,6 +265,8 @@ def _comparison_html(found: Report, other: Report | None) -> str:
     )
     heads = "".join(f"<th>{name}</th>" for name in head)
     return (
-        f"<h2>Against {escape(other.run.name)}</h2>"
+        f"<h2>Against {escape(other.run.name)}</h2><p class=faint>The difference is this run less the other, "
+        "sample by sample where both have them; wins: the share of samples that are better here, ties half; "
+        "p: a sign-flip test.</p>"
         f"<div class=scroll><table><tr>{heads}</tr>{cells}</table></div>"
     )

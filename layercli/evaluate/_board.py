@@ -13,7 +13,7 @@ from layercli.core.errors import LayercliError
 from layercli.evaluate import kid
 from layercli.evaluate._rows import Rows, rows_from
 from layercli.evaluate._run import Evaluation
-from layercli.evaluate._statistics import LEAST, bootstrap
+from layercli.evaluate._statistics import interval
 
 PROMPTS = Path(__file__).with_name("prompts") / "board.txt"
 _Item = TypeVar("_Item")
@@ -74,7 +74,7 @@ def by_noun(found: Evaluation, nouns: Mapping[str, str], number: str) -> dict[st
 def rate(values: Mapping[str, float], seed: int = 0) -> Rate:
     """The mean over nouns; nouns, not pictures, are resampled, for seeds of one noun are alike."""
     numbers = list(values.values())
-    low, high = bootstrap(numbers, seed) if len(numbers) >= LEAST else (None, None)
+    low, high = interval(numbers, seed)
     return Rate(value=float(np.mean(numbers)) if numbers else 0.0, low=low, high=high)
 
 

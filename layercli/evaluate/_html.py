@@ -36,11 +36,11 @@ table { border-collapse: collapse; width: 100%; background: var(--card); border:
   font-size: .9rem }
 th, td { text-align: left; padding: .3rem .6rem; border-top: 1px solid var(--line); vertical-align: middle }
 th { border-top: 0; font-weight: 600 }
-td.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
+.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap }
 .scroll { overflow-x: auto } figure { margin: 0 }
 figcaption { font-size: .78rem; color: var(--faint); max-width: 9rem; overflow-wrap: anywhere }
 .row { display: flex; gap: .7rem; align-items: flex-start; margin: .3rem 0 .9rem; flex-wrap: wrap }
-.row > b { width: 4.2rem; font-weight: 600 }
+.row > b { width: 5.5rem; font-weight: 600 }
 img { display: block; border: 1px solid var(--line); background: var(--card) }
 svg text { fill: var(--ink); font: 11px system-ui, sans-serif }
 details { margin: .8rem 0 } code { font-size: .85em; overflow-wrap: anywhere }
@@ -61,11 +61,11 @@ def as_html(found: Mapping[str, Any], run: Run, extra: str = "") -> str:
         f"{_memory(about)}. "
         f"Made by <code>{escape(found['command'])}</code>.</p>",
         _notes(found),
-        extra,
         "<h2>Scores</h2><p class=faint>Bars are 95% intervals: bootstrap over samples, or a jackknife for "
-        "distances between sets. “With failures” counts every sample that could not be judged as the worst "
-        "there is.</p>",
+        "distances between sets; none where samples are too few or all alike. “With failures” counts every "
+        "sample that could not be judged as the worst there is.</p>",
         score_table(scores),
+        extra,
         _extremes(found, run),
         _histograms(found),
         _skips(found),
@@ -104,7 +104,9 @@ def score_table(scores: Sequence[Score]) -> str:
             f"<td class=faint>{escape(score.note)}</td></tr>"
         )
     head = ["metric", "part", "all", "95% interval", "n", "skipped", "with failures"]
-    cells = "".join(f"<th>{name}</th>" for name in [*head, *(f"{group} layers" for group in groups), ""])
+    heads = [*head, *(f"{group} layers" for group in groups)]
+    sides = ["", "", " class=number", "", *[" class=number"] * (len(heads) - 4)]
+    cells = "".join(f"<th{side}>{name}</th>" for name, side in zip([*heads, ""], [*sides, ""], strict=True))
     return f"<div class=scroll><table><tr>{cells}</tr>{''.join(rows)}</table></div>"
 
 

@@ -20,7 +20,7 @@ from layercli.core.score import Score
 from layercli.evaluate._features import features_of
 from layercli.evaluate._rows import Rows
 from layercli.evaluate._sample import MATTE, PARTS, Entry, NotJudged, Sample, no_samples
-from layercli.evaluate._statistics import LEAST, bootstrap, jackknife
+from layercli.evaluate._statistics import interval, jackknife
 
 PACKAGE = "layercli.evaluate"
 ALL = "all"
@@ -213,7 +213,7 @@ def _sample_scores(metric: Metric, found: Evaluation, reference: Run | None, see
                 continue
             # Nobody can tell how many layers a file had that could not be read: it counts among "all".
             skipped = len(names) - len(values) + (len(found.unreadable) if group == ALL else 0)
-            interval = bootstrap(values, seed) if len(values) >= LEAST else (None, None)
+            low, high = interval(values, seed)
             failing = None
             if skipped and worst is not None:
                 failing = float(np.mean(values + [worst] * skipped))
@@ -227,8 +227,8 @@ def _sample_scores(metric: Metric, found: Evaluation, reference: Run | None, see
                     part=part,
                     layers=group,
                     unit=unit,
-                    low=interval[0],
-                    high=interval[1],
+                    low=low,
+                    high=high,
                     skipped=skipped,
                     failing=failing,
                 )

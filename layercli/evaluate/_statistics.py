@@ -12,7 +12,18 @@ RESAMPLES = 2000
 BLOCKS = 10
 LEAST = 5
 """Fewer values give no interval: a bootstrap of so few is narrower than the truth."""
+Interval = tuple[float, float] | tuple[None, None]
 LEVEL = 0.95
+
+
+def interval(values: Sequence[float], seed: int = 0) -> Interval:
+    """The bootstrap's interval; none for too few values, and none where all are alike.
+
+    It would have no width then, and five pictures without a fault do not show that there are none.
+    """
+    if len(values) < LEAST or min(values) == max(values):
+        return None, None
+    return bootstrap(values, seed)
 
 
 def bootstrap(values: Sequence[float], seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float]:
@@ -53,7 +64,7 @@ def jackknife(
 class Paired:
     """Two runs on the same samples: the mean difference (second minus first), its interval, and who wins.
 
-    low, high: None where the pairs are too few.
+    low, high: as of `interval`.
     wins: the share of samples on which the second is better, ties counting half; chance: how likely a
     difference as large is where none is (sign-flip test, two-sided).
     """
@@ -71,13 +82,16 @@ def paired(
 ) -> Paired:
     """Compare two runs sample by sample; first, second: values of the same samples in the same order."""
     difference = np.asarray(second, np.float64) - np.asarray(first, np.float64)
-    low, high = bootstrap(difference.tolist(), seed) if len(difference) >= LEAST else (None, None)
+    low, high = interval(difference.tolist(), seed)
     better = difference if higher_is_better else -difference
     wins = float(((better > 0) + 0.5 * (better == 0)).mean())
-    rng = np.random.default_rng(seed)
-    signs = rng.integers(0, 2, (RESAMPLES, len(difference))) * 2 - 1
+    count = len(difference)
+    if every := 2**count <= RESAMPLES:  # few pairs: all flips there are, and an exact chance
+        signs = (np.arange(2**count)[:, None] >> np.arange(count) & 1) * 2 - 1
+    else:
+        signs = np.random.default_rng(seed).integers(0, 2, (RESAMPLES, count)) * 2 - 1
     extreme = np.abs((signs * difference).mean(axis=1)) >= abs(difference.mean()) - 1e-12
-    chance = float((extreme.sum() + 1) / (RESAMPLES + 1))
+    chance = float(extreme.mean() if every else (extreme.sum() + 1) / (RESAMPLES + 1))
     return Paired(
         n=len(difference), difference=float(difference.mean()), low=low, high=high, wins=wins, chance=chance
     )

@@ -21,7 +21,7 @@ from layercli.core.errors import LayercliError
 from layercli.evaluate._html import STYLE, thumbnail
 from layercli.evaluate._run import Run
 from layercli.evaluate._sample import Sample
-from layercli.evaluate._statistics import LEAST, bootstrap
+from layercli.evaluate._statistics import interval
 
 Mode = Literal["pairs", "rating"]
 SHOWN = 300
@@ -112,7 +112,7 @@ def score_study(
         means = [float(np.mean(values)) for values in items.values()]
         if not means:
             continue
-        low, high = bootstrap(means, seed) if len(means) >= LEAST else (None, None)
+        low, high = interval(means, seed)
         answers = sum(len(values) for values in items.values())
         rows.append(
             {"run": runs[run], "value": float(np.mean(means)), "low": low, "high": high, "items": len(means),

@@ -122,6 +122,7 @@ def test_a_few_prompts_are_spread_over_all():
 def test_what_cannot_be_drawn_is_refused_before_anything_is_written(refused, model: Path):
     words = ("eval", "bench", "out", "--model", str(model))
     assert "harmonize cannot be" in refused(*words, "--harmonize", "nicely")
+    assert 'has no option "nonsense"' in refused(*words, "-O", "nonsense=1")
     assert 'There is no protocol "dreamlair"' in refused(*words, "--protocol", "dreamlair")
     assert "There is no file none.txt." in refused(*words, "--prompts", "none.txt")
     assert "There is no model" in refused("eval", "bench", "out", "--model", "nothing")
