@@ -27,6 +27,7 @@ _HINT = (
     "Name the folder of a CLIP model: config.json and model.safetensors, or open_clip_config.json and "
     "open_clip_model.safetensors, and a tokenizer."
 )
+_DAMAGED = (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ZeroDivisionError)
 _Read = tuple[Any, Any, dict[str, Any], Path]
 """Model, tokenizer, settings of the preprocessing, file of the weights."""
 
@@ -127,7 +128,7 @@ def _opened(folder: Path, read: Callable[[Path], _Read]) -> _Read:
         with quiet():
             model, *rest = read(folder)
         return (model.float().eval(), *rest)
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+    except (*_DAMAGED, SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise LayercliError(f"The CLIP model in {folder} cannot be read: {reason}.", _HINT) from error
 

@@ -148,8 +148,8 @@ def _inception_weights(given: str) -> Path:
 def _inception_of_torch_fidelity() -> Any:
     """torch-fidelity's extractor; the package opens torchvision for other nets alone, so it can do without.
 
-    Without torchvision only the extractor's own modules are imported, and forgotten again, so that whoever
-    imports torch-fidelity later is told of what is missing by itself.
+    Only the extractor's own modules are imported, and forgotten again, so that whoever imports torch-fidelity
+    later gets all of it, or is told what is missing by itself.
     """
     spec = importlib.util.find_spec("torch_fidelity")
     if spec is None:
@@ -158,7 +158,7 @@ def _inception_of_torch_fidelity() -> Any:
             "Try: pip install --no-deps torch-fidelity (torchvision is not needed for it)",
         )
     name = "torch_fidelity.feature_extractor_inceptionv3"
-    if importlib.util.find_spec("torchvision") is not None or "torch_fidelity" in sys.modules:
+    if "torch_fidelity" in sys.modules:
         return importlib.import_module(name).FeatureExtractorInceptionV3
     sys.modules["torch_fidelity"] = importlib.util.module_from_spec(spec)  # its __init__ is not run
     try:

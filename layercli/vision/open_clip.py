@@ -63,7 +63,8 @@ def is_open_clip(folder: Path) -> bool:
     except (OSError, ValueError):
         return True
     # timm's folders hold a config.json and a model.safetensors of the image tower alone.
-    return other.get("model_type") != "clip" or not (folder / "model.safetensors").is_file()
+    theirs = isinstance(other, dict) and other.get("model_type") == "clip"
+    return not theirs or not (folder / "model.safetensors").is_file()
 
 
 def weights_of(folder: Path) -> Path:
@@ -84,6 +85,8 @@ def read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     Raises LayercliError for a model whose computation is another one, naming the setting.
     """
     found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise ValueError(f"{CONFIG} is no JSON object")
     model = found["model_cfg"]
     vision, text = dict(model["vision_cfg"]), dict(model["text_cfg"])
     if isinstance(vision.get("layers"), list):
