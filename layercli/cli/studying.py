@@ -32,6 +32,8 @@ def make_study(talk: Output, folders: Sequence[Path], page: Path, mode: str, mos
     for path, text in ((page, made.page), (key, json.dumps(made.key, indent=1) + "\n")):
         with atomic(path) as part:
             part.write_text(text, encoding="utf-8")
+    for name, why in made.left_out.items():
+        talk.warn(f"{name} is left out: {why}")
     talk.say(f"Send {page} to raters, and keep {key} from them.")
     talk.line(str(page), str(key))
     talk.answer({"page": str(page), "key": str(key), "items": len(made.key["items"])})

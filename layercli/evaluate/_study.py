@@ -20,7 +20,7 @@ from layercli.core.composite import over
 from layercli.core.errors import LayercliError
 from layercli.evaluate._html import STYLE, thumbnail
 from layercli.evaluate._run import Run
-from layercli.evaluate._sample import Sample
+from layercli.evaluate._sample import Sample, no_samples
 from layercli.evaluate._statistics import interval
 
 Mode = Literal["pairs", "rating"]
@@ -55,20 +55,38 @@ show(0);
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """The page for raters, and the key to keep from them."""
+    """The page for raters, and the key to keep from them; left_out: samples that could not be read -> why."""
 
     page: str
     key: dict[str, Any]
+    left_out: dict[str, str]
 
 
 def build_study(runs: Sequence[Run], mode: Mode, *, most: int = 40, seed: int = 0) -> Study:
-    """Make a study of the samples that all runs share by name; raises LayercliError where none are."""
+    """Make a study of the samples that all runs share by name and that can be read in all of them.
+
+    Raises LayercliError where there are none.
+    """
     entries = [{entry.name: entry for entry in run.entries} for run in runs]
     shared = sorted(name for name in entries[0] if all(name in other for other in entries))
     if not shared:
         raise LayercliError("The runs share no sample by name.", "Draw both from the same prompts and seeds.")
     rng = np.random.default_rng(seed)
-    names = [shared[i] for i in sorted(rng.permutation(len(shared))[:most])]
+    names: list[str] = []
+    triplets: dict[tuple[int, str], str] = {}
+    left_out: dict[str, str] = {}
+    for name in (shared[i] for i in rng.permutation(len(shared))):
+        if len(names) == most:
+            break
+        try:
+            triplets |= {(side, name): _triplet(run[name].load()) for side, run in enumerate(entries)}
+        except LayercliError as error:
+            left_out[name] = error.message
+            continue
+        names.append(name)
+    if not names:
+        raise no_samples(" and ".join(run.name for run in runs))
+    names.sort(key=shared.index)
     items: list[dict[str, Any]] = []
     for name in names:
         if mode == "pairs":
@@ -81,11 +99,11 @@ def build_study(runs: Sequence[Run], mode: Mode, *, most: int = 40, seed: int = 
     bodies, kept = [], {}
     for number, item in enumerate(items):
         code = f"{number:04d}"
-        triplets = [_triplet(entries[side][item["sample"]].load()) for side in item["sides"]]
-        bodies.append(_item(code, triplets, mode, number == len(items) - 1))
+        shown = [triplets[side, item["sample"]] for side in item["sides"]]
+        bodies.append(_item(code, shown, mode, number == len(items) - 1))
         kept[code] = item
     key = {"layercli_study": study, "mode": mode, "runs": [run.name for run in runs], "items": kept}
-    return Study(page=_page(study, bodies, mode), key=key)
+    return Study(page=_page(study, bodies, mode), key=key, left_out=left_out)
 
 
 def score_study(

@@ -66,6 +66,19 @@ def test_one_run_is_rated_from_one_to_five(run: Run, here: Path, pictures: Path)
     assert json.loads(told.stdout)["runs"][0]["value"] == 3
 
 
+def test_unreadable_samples_are_left_out_and_named(run: Run, here: Path, pictures: Path, other: Path):  # noqa: F811
+    (other / "2.psd").write_bytes(b"8BPS")
+    done = run("eval", "study", "pictures", "secretly-better", "--most", "5")
+    assert done.exit_code == 0, done.output
+    key = json.loads((here / "study.key.json").read_text())
+    assert sorted(item["sample"] for item in key["items"].values()) == ["0", "1", "3", "4", "5"]
+    assert "2 is left out: " in done.stderr
+    for file in other.iterdir():
+        file.write_bytes(b"8BPS")
+    none = run("eval", "study", "pictures", "secretly-better")
+    assert none.exit_code == 2 and "No sample of pictures and secretly-better could be read." in none.stderr
+
+
 def test_what_is_wrong_has_its_sentence(run: Run, refused, here: Path, pictures: Path, other: Path):  # noqa: F811
     run("eval", "study", "pictures")
     (here / "old.json").write_text(json.dumps({"study": "another", "answers": {"0000": "3"}}))
