@@ -20,6 +20,8 @@ from layercli.evaluate._statistics import paired
 SCHEMA = 1
 _COUNTS = ("n", "n_reference")
 """Numbers of pictures: no setting, but what a biased score cannot be compared across."""
+_PLACES = ("net", "model", "head")
+"""Options that name a net or the place of one; the hashes beside them say whether two are the same."""
 _AGAIN = "Make it again: layercli eval RUN_DIR -o report.json"
 
 
@@ -115,16 +117,22 @@ def scores_in(found: Mapping[str, Any]) -> list[Score]:
 
 
 def differing(first: Score, second: Score) -> list[str]:
-    """The settings on which two scores of one metric do not agree, as "name: this, that"."""
+    """The settings on which two scores of one metric do not agree, as "name: this, that".
+
+    Where the weights are the same, it does not matter in which folder they lay.
+    """
     found = []
-    names = [name for name in dict.fromkeys((*first.settings, *second.settings)) if name not in _COUNTS]
+    weights = [score.settings.get("weights") for score in (first, second)]
+    places = _PLACES if weights[0] and weights[0] == weights[1] else ()
+    left_out = (*_COUNTS, *(("net",) if places else ()))
+    names = [name for name in dict.fromkeys((*first.settings, *second.settings)) if name not in left_out]
     for name in names:
         mine, theirs = first.settings.get(name), second.settings.get(name)
         if mine == theirs:
             continue
         if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
             for key in dict.fromkeys((*mine, *theirs)):
-                if mine.get(key) != theirs.get(key):
+                if key not in places and mine.get(key) != theirs.get(key):
                     found.append(f"{name} {key}: {mine.get(key)}, {theirs.get(key)}")
         else:
             found.append(f"{name}: {_brief(mine)}, {_brief(theirs)}")

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from layercli.core.score import Score
+from layercli.evaluate._document import differing
 from layercli.evaluate._statistics import bootstrap, interval, jackknife, paired
 
 
@@ -48,3 +50,21 @@ def test_many_pairs_have_a_drawn_chance_that_is_fair():
     chances = [paired(*rng.normal(size=(2, 16)), higher_is_better=True).chance for _ in range(100)]
     assert 0.3 < np.mean(chances) < 0.7 and min(chances) > 0
     assert np.mean(np.array(chances) < 0.05) <= 0.15
+
+
+def test_the_same_weights_in_another_folder_are_the_same_net():
+    def score(folder: str, **changes: object) -> Score:
+        settings = {
+            "options": {"model": folder, "scale": "100"}, "net": f"CLIP {folder}", "weights": "a",
+            "features": 8, "head weights": "h",
+        }  # fmt: skip
+        return Score(metric="clip.whole", value=1, better="higher", n=1, settings={**settings, **changes})
+
+    assert differing(score("here"), score("there")) == []
+    assert differing(score("here"), score("there", weights="b")) == [
+        "options model: here, there", "net: CLIP here, CLIP there", "weights: a, b",
+    ]  # fmt: skip
+    assert differing(score("here"), score("there", features=9)) == ["features: 8, 9"]
+    assert differing(score("here"), score("there", **{"head weights": "i"})) == ["head weights: h, i"]
+    other = {"model": "here", "scale": "2.5"}
+    assert differing(score("here"), score("here", options=other)) == ["options scale: 100, 2.5"]
