@@ -19,7 +19,7 @@ from layercli.evaluate._board import PAPERS, PROMPTS, layered_prompts, spread
 from layercli.evaluate._protocols import protocol
 from layercli.models.catalog import MODELS
 
-SCORES = ("recomposition", "leakage", "layers", "health", "seam", "recognition", "variety", "speed")
+METRICS = ("recomposition", "leakage", "layers", "health", "seam", "recognition", "variety", "speed")
 _LINE = "One picture a line: a thing + a thing / a ground"
 
 
@@ -86,7 +86,7 @@ def run_bench(talk: Output, bench: Bench) -> tuple[Report, Report | None]:
     drawn, memory = draw_and_note(talk, pictures, bench.out)
     talk.say(f"{drawn} of {len(pictures)} pictures drawn, the others were there.")
     asked = Asked(
-        folder=folder, reference=bench.reference, layout="files", metrics=SCORES, named=False, options={},
+        folder=folder, reference=bench.reference, layout="files", metrics=METRICS, named=False, options={},
         seed=0, cache=True,
     )  # fmt: skip
     if bench.protocol is not None:

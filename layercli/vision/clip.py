@@ -18,7 +18,7 @@ from layercli.core.errors import LayercliError
 from layercli.core.pixels import quantize
 from layercli.vision._digest import file_digest
 from layercli.vision._local import quiet
-from layercli.vision.open_clip import is_open_clip, read_config, renamed, weights_of
+from layercli.vision.open_clip import built, is_open_clip, read_config, weights_of
 
 GRAY = 0.5
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -152,7 +152,7 @@ def _transformers(folder: Path) -> _Read:
 
 def _open_clip(folder: Path) -> _Read:
     from safetensors.torch import load_file
-    from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
+    from transformers import CLIPTokenizerFast
 
     settings, about = read_config(folder)
     weights = weights_of(folder)
@@ -163,9 +163,7 @@ def _open_clip(folder: Path) -> _Read:
     tokenizer = CLIPTokenizerFast.from_pretrained(folder, local_files_only=True)
     for end in ("bos_token_id", "eos_token_id", "pad_token_id"):
         settings["text_config"][end] = getattr(tokenizer, end)
-    model = CLIPModel(CLIPConfig(**settings))
-    model.load_state_dict(renamed(load_file(weights)))
-    return model, tokenizer, about, weights
+    return built(settings, load_file(weights)), tokenizer, about, weights
 
 
 def _json(path: Path) -> dict[str, Any]:

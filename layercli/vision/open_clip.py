@@ -1,8 +1,8 @@
 """CLIP models in open_clip's files, read into transformers' CLIPModel, which computes the same.
 
 LAION's and others' folders hold open_clip_config.json beside open_clip_model.safetensors. The towers that are
-read are the vision transformers with learned positions and the causal text transformer; all else (residual
-networks, SigLIP, CoCa, ConvNeXt, text towers of other families) is refused by name.
+read are the vision transformers with learned positions, the residual networks (RN50), and the causal text
+transformer; all else (SigLIP, CoCa, ConvNeXt, text towers of other families) is refused by name.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from typing import Any
 from torch import Tensor
 
 from layercli.core.errors import LayercliError
+from layercli.vision._residual_tower import SHRINKS, ResidualClip, ResidualTower
 
 CONFIG = "open_clip_config.json"
 _WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors")
-_INSTEAD = "Use a model in transformers' format, or a plain ViT of open_clip: ViT-B-32, ViT-L-14, ViT-H-14, …"
+_INSTEAD = "Use a model in transformers' format, or RN50 or a plain ViT of open_clip: ViT-B-32, ViT-L-14, …"
 _READ = {
     "model": {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "init_logit_scale"},
     "image tower": {
@@ -89,25 +90,24 @@ def read_config(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise ValueError(f"{CONFIG} is no JSON object")
     model = found["model_cfg"]
     vision, text = dict(model["vision_cfg"]), dict(model["text_cfg"])
-    if isinstance(vision.get("layers"), list):
-        raise LayercliError(
-            f"The image tower of {folder} is a residual network (RN50 and its kin), which is not read.",
-            _INSTEAD,
-        )
     for where, values in (("model", model), ("image tower", vision), ("text tower", text)):
         for key, value in values.items():
             if key in _READ[where] or value in (None, False) or value in _USUAL.get(key, ()):
                 continue
             told = key if isinstance(value, dict | list) else f"{key}={value}"
             raise LayercliError(f"The {where} of {folder} has {told}, which is not read.", _INSTEAD)
+    side, width = _side(vision.get("image_size", 224), folder), int(vision.get("width", 768))
+    heads = int(vision.get("head_width", 64))
+    if isinstance(blocks := vision.get("layers"), list):
+        tower = {"blocks": blocks, "width": width, "heads": width * SHRINKS // heads, "side": side}
+    else:
+        tower = {
+            **_tower(vision, model, width=768, layers=12), "num_attention_heads": width // heads,
+            "image_size": side, "patch_size": int(vision.get("patch_size", 16)),
+        }  # fmt: skip
     return {
         "projection_dim": int(model["embed_dim"]),
-        "vision_config": {
-            **_tower(vision, model, width=768, layers=12),
-            "num_attention_heads": vision.get("width", 768) // vision.get("head_width", 64),
-            "image_size": _side(vision.get("image_size", 224), folder),
-            "patch_size": int(vision.get("patch_size", 16)),
-        },
+        "vision_config": tower,
         "text_config": {
             **_tower(text, model, width=512, layers=12),
             "num_attention_heads": int(text.get("heads", 8)),
@@ -136,6 +136,27 @@ def _side(size: Any, folder: Path) -> int:
     if sides[0] != sides[1]:
         raise LayercliError(f"The image tower of {folder} reads {sides[1]}x{sides[0]}, no square.", _INSTEAD)
     return int(sides[0])
+
+
+def built(settings: Mapping[str, Any], found: Mapping[str, Tensor]) -> Any:
+    """The model of these settings and tensors, which offers what CLIPModel does.
+
+    Raises RuntimeError and KeyError where they do not belong together.
+    """
+    from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTextModelWithProjection
+
+    vision, out = settings["vision_config"], settings["projection_dim"]
+    if "blocks" not in vision:
+        model = CLIPModel(CLIPConfig(**settings))
+        model.load_state_dict(renamed(found))
+        return model
+    tower = ResidualTower(**vision, out=out)
+    start = "visual."
+    tower.load_state_dict({name.removeprefix(start): found[name] for name in found if name.startswith(start)})
+    text = CLIPTextModelWithProjection(CLIPTextConfig(**settings["text_config"], projection_dim=out))
+    left = {name: found[name] for name in found if not name.startswith(start) and name != "logit_scale"}
+    text.load_state_dict(renamed(left))
+    return ResidualClip(tower, text, vision["side"], out)
 
 
 def renamed(found: Mapping[str, Tensor]) -> dict[str, Tensor]:

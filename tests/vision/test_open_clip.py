@@ -1,7 +1,7 @@
 """CLIP in open_clip's files: a tiny one with the real names, computed by torch's own attention beside ours.
 
-The names and the layout are open_clip's (3.3.0), where every plain ViT of its list was held against the same
-map by name and shape, and tiny ones by their numbers, to 2e-7.
+The names and the layout are open_clip's (3.3.0), where every plain ViT and residual network of its list was
+held against the same map by name and shape, and tiny ones by their numbers, to 3e-7.
 """
 
 from __future__ import annotations
@@ -154,6 +154,104 @@ def test_pictures_and_texts_are_what_open_clips_layout_computes(tmp_path: Path, 
     assert abs(unit(net.visual(torch.zeros(1, 3, SIDE, SIDE)).detach()) - seen).max() > 0.01
 
 
+Weights = dict[str, Tensor]
+BLOCKS, NARROW, LARGE = (1, 2, 1, 1), 8, 64
+
+
+def residual_weights(out: int) -> Weights:
+    """Random weights of a narrow RN50, name by name."""
+    found: Weights = {}
+
+    def conv(name: str, norm: str, width_in: int, width: int, side: int) -> None:
+        found[f"{name}.weight"] = torch.randn(width, width_in, side, side) / (width_in * side * side) ** 0.5
+        found[f"{norm}.weight"], found[f"{norm}.bias"] = torch.rand(width) + 0.5, torch.randn(width) * 0.3
+        found[f"{norm}.running_mean"] = torch.randn(width) * 0.3
+        found[f"{norm}.running_var"] = torch.rand(width) + 0.5
+        found[f"{norm}.num_batches_tracked"] = torch.tensor(0)
+
+    half = NARROW // 2
+    for number, (a, b) in enumerate(((3, half), (half, half), (half, NARROW)), 1):
+        conv(f"visual.conv{number}", f"visual.bn{number}", a, b, 3)
+    before = NARROW
+    for stage, count in enumerate(BLOCKS):
+        middle = NARROW * 2**stage
+        for block in range(count):
+            start = f"visual.layer{stage + 1}.{block}"
+            shapes = ((before, middle, 1), (middle, middle, 3), (middle, 4 * middle, 1))
+            for number, (a, b, side) in enumerate(shapes, 1):
+                conv(f"{start}.conv{number}", f"{start}.bn{number}", a, b, side)
+            if block == 0:
+                conv(f"{start}.downsample.0", f"{start}.downsample.1", before, 4 * middle, 1)
+            before = 4 * middle
+    found["visual.attnpool.positional_embedding"] = torch.randn((LARGE // 32) ** 2 + 1, before) * 0.3
+    for name, width in (("q", before), ("k", before), ("v", before), ("c", out)):
+        found[f"visual.attnpool.{name}_proj.weight"] = torch.randn(width, before) / before**0.5
+        found[f"visual.attnpool.{name}_proj.bias"] = torch.randn(width) * 0.3
+    return found
+
+
+def residual_features(w: Weights, x: Tensor) -> Tensor:
+    """What they compute, with torch's own many-headed attention."""
+
+    def conv(name: str, norm: str, x: Tensor, stride: int = 1) -> Tensor:
+        kernel = w[f"{name}.weight"]
+        x = functional.conv2d(x, kernel, stride=stride, padding=kernel.shape[-1] // 2)
+        told = (w[f"{norm}.{kind}"] for kind in ("running_mean", "running_var", "weight", "bias"))
+        return functional.batch_norm(x, *told)
+
+    for number, stride in ((1, 2), (2, 1), (3, 1)):
+        x = conv(f"visual.conv{number}", f"visual.bn{number}", x, stride).relu()
+    x = functional.avg_pool2d(x, 2)
+    for stage, count in enumerate(BLOCKS):
+        for block in range(count):
+            start = f"visual.layer{stage + 1}.{block}"
+            made = conv(f"{start}.conv1", f"{start}.bn1", x).relu()
+            made = conv(f"{start}.conv2", f"{start}.bn2", made).relu()
+            if stage > 0 and block == 0:
+                made, x = functional.avg_pool2d(made, 2), functional.avg_pool2d(x, 2)
+            made = conv(f"{start}.conv3", f"{start}.bn3", made)
+            shortcut = conv(f"{start}.downsample.0", f"{start}.downsample.1", x) if block == 0 else x
+            x = (made + shortcut).relu()
+    tokens = x.flatten(2).permute(2, 0, 1)
+    places = w["visual.attnpool.positional_embedding"][:, None]
+    tokens = torch.cat([tokens.mean(0, keepdim=True), tokens]) + places
+    q, k, v, c = (
+        (w[f"visual.attnpool.{name}_proj.weight"], w[f"visual.attnpool.{name}_proj.bias"]) for name in "qkvc"
+    )
+    found, _ = functional.multi_head_attention_forward(
+        tokens[:1], tokens, tokens, tokens.shape[-1], NARROW * 32 // 64, None, torch.cat([q[1], k[1], v[1]]),
+        None, None, False, 0.0, *c, use_separate_proj_weight=True, q_proj_weight=q[0], k_proj_weight=k[0],
+        v_proj_weight=v[0], training=False, need_weights=False,
+    )  # fmt: skip
+    return found[0]
+
+
+def test_residual_networks_are_what_open_clips_layout_computes(tmp_path: Path):
+    net = made(tmp_path)
+    weights = residual_weights(8)
+    texts = {name: value for name, value in net.state_dict().items() if not name.startswith("visual.")}
+    save_file({**texts, **weights}, tmp_path / "open_clip_model.safetensors")
+    config = json.loads((tmp_path / "open_clip_config.json").read_text())
+    config["model_cfg"]["vision_cfg"] = {
+        "image_size": LARGE, "layers": list(BLOCKS), "width": NARROW, "patch_size": None,
+    }  # fmt: skip
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    ours = load_clip(tmp_path)
+    pictures = np.random.default_rng(0).uniform(size=(2, LARGE, LARGE, 4)).astype(np.float32)
+    pictures[..., 3] = 1
+    pixels = (np.rint(pictures[..., :3] * 255) / 255 - np.array(ours.mean)) / np.array(ours.std)
+    with torch.inference_mode():
+        wanted = unit(residual_features(weights, torch.from_numpy(np.moveaxis(pixels, -1, 1)).float()))
+        ids = torch.zeros(1, CONTEXT, dtype=torch.long)
+        found = ours.tokenizer("a cat")["input_ids"]
+        ids[0, : len(found)] = torch.tensor(found)
+        read = unit(net.texts(ids))
+    assert ours.images(list(pictures)) == pytest.approx(wanted, abs=2e-6)
+    assert abs(wanted[0] - wanted[1]).max() > 0.001
+    assert ours.texts(["a cat"])[0] == pytest.approx(read, abs=2e-6)
+    assert ours.settings["resize"].startswith("bicubic to 64") and ours.settings["features"] == 8
+
+
 def test_it_scores_prompts_sets_and_beauty(tmp_path: Path):
     made(tmp_path, out=768)
     one = sample(square())
@@ -209,7 +307,7 @@ def test_what_is_not_read_is_refused_by_name(tmp_path: Path):
             load_clip(tmp_path)
         return f"{caught.value.message} {caught.value.hint}"
 
-    assert "a residual network (RN50 and its kin)" in said("vision_cfg", layers=[3, 4, 6, 3], patch_size=None)
+    assert "Missing key" in said("vision_cfg", layers=[1, 1, 1, 1], patch_size=None)  # RN50 and its kin
     assert "has init_logit_bias=-10, which is not read. Use a model in" in said("model", init_logit_bias=-10)
     assert "The model of" in said("model", multimodal_cfg={"width": 8})
     assert "The image tower of" in said("vision_cfg", timm_model_name="convnext_base")
