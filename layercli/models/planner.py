@@ -14,7 +14,7 @@ import torch
 
 from layercli.core.errors import LayercliError
 from layercli.core.splitting import LONGEST, Split
-from layercli.models._loading import _quiet, reading
+from layercli.models._loading import quiet, reading
 
 MOST_TOKENS = 200
 
@@ -44,7 +44,7 @@ class Planner:
                 f"The folder {folder} holds no language model: it has no config.json.",
                 "Give a folder in transformers' format, or leave out --planner: rules split it then.",
             )
-        with reading(folder, "Leave out --planner: rules split it then."), _quiet():
+        with reading(folder, "Leave out --planner: rules split it then."), quiet():
             self._tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
             self._model: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder), local_files_only=True, dtype="auto"

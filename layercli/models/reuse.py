@@ -97,7 +97,7 @@ def deep_features_reused(unets: list[Any], every: int) -> Iterator[None]:
             kept = _Kept(every)
             hooks.append(unet.register_forward_pre_hook(kept.announce, with_kwargs=True))
             for part in deep_parts(unet):
-                part.forward = kept.wrap(part)  # type: ignore[method-assign]
+                part.forward = kept.wrap(part)
                 wrapped.append(part)
         yield
     finally:
