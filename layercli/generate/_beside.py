@@ -24,6 +24,7 @@ from layercli.models.family import Kind
 from layercli.models.hooks import inference
 from layercli.models.layerdiffuse import LayerDiffuseXL, sdxl_given_files
 from layercli.models.offsets import read_offsets, with_offsets
+from layercli.models.reuse import deep_features_reused
 from layercli.models.weight_files import FETCH_AGAIN
 
 
@@ -79,26 +80,27 @@ def sample_beside(
         empty = seen.encode_text([request.negative], [kind], size)
         return seen.guided(said, empty, request.guidance, rescale=options.rescale)
 
-    def walk(denoise: Denoiser, draw: int) -> Iterator[State]:
+    def walk(denoise: Denoiser, draw: int, network: nn.Module) -> Iterator[State]:
         nonlocal done
         start = frame_noise(request.seed, [draw], shape).to(model.device)
         fresh = lambda step: frame_noise(request.seed, [draw], shape, draw=step + 1)  # noqa: E731
-        for state in sample(denoise, start, schedule, path, eta=options.eta, fresh=fresh):
-            done += 1
-            on_step(done)
-            yield state
+        with deep_features_reused([network], options.fast):
+            for state in sample(denoise, start, schedule, path, eta=options.eta, fresh=fresh):
+                done += 1
+                on_step(done)
+                yield state
 
     wholes, drawn = [], []
     for index, thing in enumerate(request.foregrounds):
         one = len(request.foregrounds) == 1 or bool(request.prompt.strip())
         text = request.global_prompt if one else f"{thing}, {request.background}"
-        whole = list(walk(denoiser(text, "global", networks[0], known), -index - 1))
+        whole = list(walk(denoiser(text, "global", networks[0], known), -index - 1, networks[0]))
         beside = torch.cat([known, whole[-1].x], dim=1)
         words = thing if missing == "foreground" else request.background
         told = denoiser(words, missing, networks[1], beside)
         if missing == "background":
             told = _until(path[len(path) // 2], told, guided(model, words, missing))
-        drawn.append(list(walk(told, index + 1 if missing == "foreground" else 0)))
+        drawn.append(list(walk(told, index + 1 if missing == "foreground" else 0, networks[1])))
         wholes.append(whole)
     clean = model.encode(whole_made(given.rgba, plan).to(model.device))
     steps = []
