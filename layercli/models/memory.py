@@ -32,12 +32,16 @@ class Shape:
     wide_vae: bool = False
 
 
+_SDXL = ("sdxl.unet", "sdxl.vae", "sdxl.text_encoder", "sdxl.text_encoder_2")
+
 SHAPES = {
     "sd15": Shape(
         parts=("sd15.unet", "sd15.vae", "sd15.text_encoder"), native=512, layer=29_492_480, frame=130
     ),
-    "sdxl": Shape(
-        parts=("sdxl.unet", "sdxl.vae", "sdxl.text_encoder", "sdxl.text_encoder_2"),
+    "sdxl": Shape(parts=_SDXL, native=1024, layer=29_492_480, frame=80, wide_vae=True),
+    "layerdiffuse": Shape(
+        # the second UNet shares all but its attention with the first
+        parts=(*_SDXL, "layerdiffuse.diffusers_sdxl_attn", "layerdiffuse.decoder", "layerdiffuse.encoder"),
         native=1024,
         layer=29_492_480,
         frame=80,

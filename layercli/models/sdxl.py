@@ -83,7 +83,7 @@ class SDXLModel(SD15Model):
             if fixed is None:
                 notes = (
                     "Pictures are decoded in float32, as SDXL's autoencoder overflows in float16. Faster: "
-                    f"hf download {FIXED_VAE} config.json diffusion_pytorch_model.safetensors",
+                    "layercli models pull sdxl-vae-fp16-fix",
                 )
             else:
                 vae = pretrained(AutoencoderKL, fixed, FETCH_AGAIN, torch_dtype=dtype)

@@ -143,7 +143,7 @@ def test_in_float16_sdxl_decodes_by_the_autoencoder_that_can(
     without = opened("float16")
     assert without.codec.vae.dtype == torch.float32 and "vae" in " ".join(without.weight_hashes())
     (note,) = without.notes
-    assert "float32" in note and "hf download madebyollin/sdxl-vae-fp16-fix" in note
+    assert "float32" in note and "layercli models pull sdxl-vae-fp16-fix" in note
     beside = fixed_autoencoder(folder.parent / "sdxl-vae-fp16-fix")
     fixed = opened("float16")
     assert fixed.codec.vae.dtype == torch.float16 and fixed.notes_on(["a cat"]) == fixed.notes
