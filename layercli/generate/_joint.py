@@ -144,12 +144,13 @@ def _walks(
         denoise = model.guided(
             text.select(rows), empty.select(rows), sampling.guidance, rescale=sampling.rescale
         )
-        if scene.blended is not None and part != "foregrounds" and rules is not None:
+        meets_from = 0 if rules is None or scene.blended is None else rules.window[0]
+        if meets_from > 0 and part != "foregrounds":
             fewer = rows[:-1]
             rest = model.guided(
                 text.select(fewer), empty.select(fewer), sampling.guidance, rescale=sampling.rescale
             )
-            denoise = _without_last(denoise, rest, rules.window[0])
+            denoise = _without_last(denoise, rest, meets_from)
         if exchange is not None:
             reads = sampling.prior_pass and part != "scene"
             reader = model.denoiser(text.select(range(k))) if reads else None

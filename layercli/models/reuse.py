@@ -54,12 +54,12 @@ class _Kept:
 
     def wrap(self, module: nn.Module) -> Any:
         """The forward of a deep part: its own, or what it gave last."""
-        inner = type(module).forward
+        inner = module.forward  # another tool's own, where it moves weights between devices
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             key = (self._call, module)
             if not self._reusing:
-                self._given[key] = inner(module, *args, **kwargs)
+                self._given[key] = inner(*args, **kwargs)
             return self._given[key]
 
         return forward
@@ -91,17 +91,21 @@ def deep_features_reused(unets: list[Any], every: int) -> Iterator[None]:
     """
     if every < 1:
         raise LayercliError(f"fast={every} is not 1 or more.", "Try: -O fast=2")
-    hooks, wrapped = [], []
+    hooks: list[Any] = []
+    wrapped: list[tuple[nn.Module, Any]] = []
     try:
         for unet in unets if every > 1 else []:
             kept = _Kept(every)
             hooks.append(unet.register_forward_pre_hook(kept.announce, with_kwargs=True))
             for part in deep_parts(unet):
+                wrapped.append((part, vars(part).get("forward")))
                 part.forward = kept.wrap(part)
-                wrapped.append(part)
         yield
     finally:
         for hook in hooks:
             hook.remove()
-        for part in wrapped:
-            del part.forward
+        for part, before in wrapped:
+            if before is None:
+                del part.forward
+            else:
+                part.forward = before

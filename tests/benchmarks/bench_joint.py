@@ -56,13 +56,13 @@ class RandomText(SD15Model):
 
 
 def random_sd15(*, real: bool) -> Model:
-    """SD1.5's shape with random weights: the real one on a GPU, or a quarter of its widths at 256 px."""
+    """SD1.5's shape with random weights: the real one on a GPU, or a quarter of its widths and sides."""
     torch.manual_seed(0)
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
     share = 1 if real else 4
     unet = UNet2DConditionModel(
-        sample_size=64 if real else 32,
+        sample_size=64 if real else 16,
         block_out_channels=tuple(width // share for width in (320, 640, 1280, 1280)),
         attention_head_dim=8,
         norm_num_groups=32 if real else 16,

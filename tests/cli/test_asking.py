@@ -93,8 +93,14 @@ def test_what_is_said_changes_a_stored_request_and_no_more():
     assert build_request(asked, stored) == stored.replace(seed=6)
 
 
-@pytest.mark.parametrize(("missing", "flag"), [("foregrounds", "--fg"), ("background", "--bg")])
-def test_what_must_be_said_is_asked_for(missing: str, flag: str):
-    with pytest.raises(LayercliError) as caught:
-        build_request(given_options(**{missing: None}))
-    assert flag in caught.value.hint
+@pytest.mark.parametrize(("foregrounds", "told"), [(["a cat"], "background"), (None, "picture")])
+def test_what_must_be_said_is_asked_for(foregrounds: list[str] | None, told: str):
+    with pytest.raises(LayercliError, match=f"no {told} to draw") as caught:
+        build_request(given_options(foregrounds=foregrounds, background=None))
+    assert "--bg" in caught.value.hint
+
+
+def test_a_background_is_asked_for_alone():
+    request = build_request(given_options(foregrounds=None))
+    assert request.foregrounds == () and request.background
+    assert build_request({**given_options(foregrounds=None), "seed": 3}, request).foregrounds == ()

@@ -236,8 +236,9 @@ def test_the_wholes_text_holds_the_layers_own_tokens(model: Model) -> None:
         alone = tokens[1 + index][text.own[0, index] > 0]
         assert torch.equal(in_whole, alone[: len(in_whole)])
     plain = model.encode_text(["a cat"], ["foreground"], model.native_size).tokens[0]
-    changed = (tokens[1] != plain).any(dim=-1)
-    assert torch.equal(changed, text.own[0, 0] > 0)
+    changed = (tokens[1, : len(plain)] != plain).any(dim=-1)
+    assert torch.equal(changed, text.own[0, 0, : len(plain)] > 0)
+    assert not text.own[0, 0, len(plain) :].any()
 
 
 def test_empty_texts_stay_empty(model: Model) -> None:
