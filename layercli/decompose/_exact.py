@@ -15,7 +15,8 @@ _SURE_FG, _SURE_BG = 0.1, 0.06
 
 #: A difference that is seen as an outline left behind; how much of it an object's colour must explain.
 _GHOST, _EXPLAINED = 0.03, 0.6
-_MOST_RAISED = 0.5
+#: How far alpha may be raised where the object hardly shows, and from which alpha on it is surely there.
+_MOST_RAISED, _SURELY = 0.5, 0.25
 
 
 def in_levels(values: np.ndarray) -> np.ndarray:
@@ -44,8 +45,10 @@ def without_ghost(
     down = 1 - photo / np.maximum(made_up, 1e-3)
     up = (photo - made_up) / np.maximum(1 - made_up, 1e-3)
     needed = np.maximum(down, up).max(axis=-1)
-    off = ring & (raised > 0) & ((needed - raised) > _GHOST)
-    return in_levels(np.where(off, np.maximum(raised, np.minimum(needed, _MOST_RAISED)), raised))
+    off = ring & (raised > 0) & ((needed - raised) > _GHOST * (1 - raised))
+    needed = np.ceil(np.minimum(needed, 1) * 255) / np.float32(255)  # a level below would not do
+    most = np.where(alpha > _SURELY, np.float32(1), np.float32(_MOST_RAISED))
+    return in_levels(np.where(off, np.maximum(raised, np.minimum(needed, most)), raised))
 
 
 def behind(photo: np.ndarray, alpha: np.ndarray, fg: np.ndarray, made_up: np.ndarray) -> np.ndarray:

@@ -174,7 +174,7 @@ def _taken_off(
         sources=_sources(others, hole, window, light.shape),
         how=Filling(radius=options.radius, reach=options.reach),
     )[window]
-    ring = disc(hole, 2 + 0.003 * side) & (alpha < 0.98)
+    ring = disc(hole, 2 + 0.003 * side) & (alpha < 1)
     alpha = without_ghost(target, alpha, colour, made_up * light[window][..., None], ring)
     left[window] = behind(target, alpha, colour, made_up * light[window][..., None])
     return Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)

@@ -76,3 +76,17 @@ def test_alpha_is_raised_where_the_object_would_stay_visible_behind(missing):
     assert (found >= given_alpha).all()
     untouched = without_ghost(photo, given_alpha, fg, bg, ~ring)
     np.testing.assert_array_equal(untouched, given_alpha)
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.6, 0.9, 0.985])
+def test_a_dark_thing_that_is_nearly_solid_does_not_glare_out_of_the_background(alpha):
+    """No F >= 0 explains a dark pixel under a bright ground at this alpha: alpha is raised, and B is kept."""
+    photo = np.full((4, 4, 3), (3 / 255, 0, 0), dtype=np.float32)
+    made_up = np.full((4, 4, 3), (0.7, 0.6, 0.4), dtype=np.float32)
+    was = in_levels(np.full((4, 4), alpha, dtype=np.float32))
+    raised = without_ghost(photo, was, photo, made_up, was < 1)
+    assert (raised >= was).all()
+    b = behind(photo, raised, photo, made_up)
+    assert np.abs(b - made_up).max() < 0.05
+    colour = over_exactly(b, photo, raised, photo)
+    assert np.abs(laid_over(b, raised, colour) - photo).max() < 0.5 / 255
