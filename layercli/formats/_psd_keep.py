@@ -95,7 +95,10 @@ class Kept:
         records = patch.records(stack, origins)
         before = self.seen(self.stack, self.stack.names)
         after = self.seen(stack, origins, moved)
-        asked = self.undrawn and self.stack.canvas == canvas
+        # The old picture tells nothing of how well psd-tools draws what it did not show.
+        was = [origin is None or self._parts[origin].layer.visible for origin in origins]
+        shown = any(layer.visible > old for layer, old in zip(stack.layers, was, strict=True))
+        asked = self.undrawn and self.stack.canvas == canvas and not shown
         edited = dataclasses.replace(raw, records=records) if asked else None
         merged, away = merged_after(raw, before, after, moved, edited)
         raw = dataclasses.replace(

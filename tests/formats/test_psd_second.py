@@ -80,6 +80,8 @@ def test_an_adjustment_that_is_hidden_is_gone_from_the_picture(tmp_path):
     path = inverted(tmp_path)
     edited(path, "invert it", visible=False)
     np.testing.assert_array_equal(merged_picture(path), picture(5, invert=False))
+    [note] = edited(path, "invert it", visible=True)
+    assert "lacks that until" in note  # the picture without it has not shown how psd-tools draws it
 
 
 def test_a_picture_that_psd_tools_draws_otherwise_is_not_believed_in(tmp_path):
