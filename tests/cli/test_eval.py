@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -130,12 +129,10 @@ def test_a_folder_may_be_a_link_and_hold_thousands(run: Run, here: Path):
     for number in range(3000):
         (here / "many" / f"{number}.png").symlink_to(here / "one.png")
     (here / "link").symlink_to(here / "many")
-    began = time.perf_counter()
     found, layout = gather(here / "link")
     assert len(found.entries) == 3000 and layout == "pictures"
     assert [entry.name for entry in found.entries[:3]] == ["0", "1", "2"]
     assert found.entries[2999].load().count == 1
-    assert time.perf_counter() - began < 20
 
 
 def layouts(here: Path) -> dict[str, Path]:
