@@ -198,6 +198,25 @@ def test_own_files_become_training_data(tmp_path, model):
     assert len(np.load(tmp_path / "runs/files-latents/frames-layered-0-000000.npy")) == 3
 
 
+def test_ablations_are_drawn_scored_and_kept(tmp_path, model):
+    words = ("out", "--model", model, "--prompts", "2", "--seeds", "1", "--steps", "2")
+    estimated = example("ablations.py", tmp_path, *words, "--estimate")
+    assert estimated.returncode == 0, estimated.stderr
+    assert estimated.stdout.startswith("25 variants, 50 pictures of ")
+    done = example("ablations.py", tmp_path, *words, "--groups", "d")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(" | ")[0] for line in done.stdout.splitlines() if line]
+    assert [row.strip("| ") for row in rows[2:]] == ["10 (paper)", "1", "5", "30"]
+    told = json.loads((tmp_path / "out/ablations.json").read_text())["d"]
+    assert told["1"]["recomposition.mean"]["n"] == 2 and "paired_chance" in told["1"]["recomposition.mean"]
+    drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.psd")}
+    assert len(drawn) == 8
+    again = example("ablations.py", tmp_path, *words, "--groups", "d")
+    assert again.stdout == done.stdout
+    assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
+    assert 'there is no group "no"' in example("ablations.py", tmp_path, "--groups", "no").stderr
+
+
 def test_layered_methods(tmp_path, model):
     make_corpus(tmp_path / "corpus")
     corpus.build(corpus.Options(corpus=str(tmp_path / "corpus"), out=str(tmp_path / "runs/data"), size=64))
