@@ -16,7 +16,17 @@ FOLDER = Path(__file__).parent / "benchmarks"
     [
         (["bench_psd.py", "96"], "packbits alone"),
         (["bench_joint.py", "--steps", "1", "--rounds", "1"], "joint sampling / diffusers' loop"),
-        (["bench_joint.py", "--shape=sd15-small", "--steps=3", "--rounds=1", "--fast=1,3"], "fast=3"),
+        (
+            [
+                "bench_joint.py",
+                "--shape=sd15-small",
+                "--foregrounds=1",
+                "--steps=3",
+                "--rounds=1",
+                "--fast=1,3",
+            ],
+            "fast=3",
+        ),
     ],
 )
 def test_a_benchmark_prints_its_ratios(command: list[str], said: str) -> None:

@@ -384,7 +384,7 @@ def test_one_run_has_one_model(refused, here, scene):
 
 def test_a_model_that_is_not_there_leaves_the_file(refused, scene):
     words = ("a.psd", "regenerate", "cat", "--prompt", "a dog", "--model", "sdxl")
-    assert 'The model "sdxl" is not on this machine' in refused("edit", *words)
+    assert '"sdxl" is not on this machine' in refused("edit", *words)
 
 
 def test_colours_of_another_profile_are_not_drawn_into(refused, edit, here):

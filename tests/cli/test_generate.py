@@ -191,7 +191,7 @@ def test_a_dry_run_tells_and_makes_nothing(run, here):
         ((), "There is no picture to draw."),
         (("--fg", "a cat"), "There is no background to draw."),
         ((*CAT, "--model", "embeded"), 'There is no model "embeded". Did you mean "embedded"?'),
-        ((*CAT, "--model", "sdxl"), 'The model "sdxl" is not on this machine'),
+        ((*CAT, "--model", "sdxl"), '"sdxl" is not on this machine'),
         ((*CAT, "--method", "layerfuson"), 'There is no "layerfuson" in generate.'),
         ((*CAT, "-O", "no-such-key=1"), 'has no option "no-such-key".'),
         ((*CAT, "--method", "dreamlayer"), "layercli train dreamlayer"),

@@ -151,5 +151,5 @@ def test_frames_of_a_picture_stay_together_as_latents(built: Path, tmp_path: Pat
 
 def test_a_missing_set_says_what_to_type(tmp_path: Path) -> None:
     with pytest.raises(LayercliError) as caught:
-        layered.read_rows(tmp_path)
+        _layered_set.read_rows(tmp_path)
     assert "layercli data layered" in caught.value.hint

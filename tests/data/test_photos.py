@@ -14,7 +14,7 @@ from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.layers import Layer, LayerStack
 from layercli.core.pixels import quantize
-from layercli.data import layered, layered_latents, photos
+from layercli.data import _layered_set, layered_latents, photos
 from layercli.data._photo_source import Filters, frames_of, square_around
 from layercli.data._photo_words import Told, captions_of, told_of
 from tests import tiny
@@ -53,7 +53,7 @@ def built(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_what_is_written_is_a_layered_set(built: Path):
-    found = [picture for _, shard in layered.read_shards(built) for picture in shard]
+    found = [picture for _, shard in _layered_set.read_shards(built) for picture in shard]
     assert [picture.row["captions"] for picture in found] == [
         ["a wall", "a red ball", "a red ball on a wall"],
         ["a plain light background", "small ball", "small ball"],
@@ -103,10 +103,10 @@ def test_going_on_keeps_what_is_there_and_takes_new_photos(folder: Path, tmp_pat
     save(mine / "a-new-ball.png", (ball(radius=0.3), GREEN), seed=5)  # comes first by name, last in the set
     photos.build(options(mine, out))
     assert first.stat().st_mtime_ns == times[0] and second.stat().st_mtime_ns > times[1]
-    rows = layered.read_rows(out)
+    rows = _layered_set.read_rows(out)
     assert [Path(row["works"][0]).stem for row in rows] == ["ball-0", "ball-1", "ball-2", "a-new-ball"]
     other = photos.build(options(mine, tmp_path / "other", workers=2))
-    assert {r["fingerprint"] for r in layered.read_rows(other)} == {r["fingerprint"] for r in rows}
+    assert {r["fingerprint"] for r in _layered_set.read_rows(other)} == {r["fingerprint"] for r in rows}
     with pytest.raises(LayercliError, match="other settings"):
         photos.build(options(mine, out, size=32))
 
