@@ -37,7 +37,9 @@ def edit(
     ] = None,
     replay: Annotated[
         Path | None,
-        typer.Option("--replay", help="Do what was done to this file.", show_default=False),
+        typer.Option(
+            "--replay", help="Do what was done to this file, to FILE (or: onto FILE).", show_default=False
+        ),
     ] = None,
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="For edits that draw; see: layercli models.")

@@ -34,6 +34,8 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
     """Check the edits, open the file, do them, say what has changed, and save it."""
     if str(file).startswith("-") and not file.exists():
         raise LayercliError(f"No such option: {file}.", "Try: layercli edit --help")
+    if params["replay"] is not None and str(file) == "onto" and len(words) == 1:
+        file, words = Path(words[0]), []  # layercli edit --replay A onto B
     requests = _requests(file, words, params["script"], params["replay"])
     from layercli.edit._chain import changed_outside, plan
 

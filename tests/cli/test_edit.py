@@ -95,6 +95,7 @@ def test_backup_and_another_file(edit, here, scene):
 
 def test_edits_are_remembered_and_replayed_on_another_file(edit, run, here, scene):
     psd.write(scenes.lit(), here / "b.psd")
+    psd.write(scenes.lit(), here / "c.psd")
     edit(scene, "move", "cat", "--by", "4,0")
     edit(scene, "opacity", "dog", "50%", "then", "flip", "cat")
     receipt = read_stack(scene).receipt
@@ -104,6 +105,8 @@ def test_edits_are_remembered_and_replayed_on_another_file(edit, run, here, scen
     one, two = read_stack(scene), read_stack(here / "b.psd")
     np.testing.assert_array_equal(one.flatten_quantized(), two.flatten_quantized())
     assert two.receipt is not None and two.receipt.edits == receipt.edits
+    edit("--replay", scene, "onto", "c.psd")
+    np.testing.assert_array_equal(one.flatten_quantized(), read_stack(here / "c.psd").flatten_quantized())
     assert run("show", "b.psd", "--no-sheet").exit_code == 0
 
 
