@@ -9,7 +9,7 @@ from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.layers import Layer, LayerStack
 from layercli.edit._boxes import Box, box_of, corner_of, seen_box
-from layercli.edit._effects import owned
+from layercli.edit._effects import together
 
 
 def each(
@@ -25,22 +25,18 @@ def each(
     change: (a layer, the box of what is seen of the one that was named) -> the layer changed. empty: allow
     layers without pixels, whose box is their corner; else they raise LayercliError.
     """
-    done: set[str] = set()
-    for name in names:
-        if name in done:  # it went with its object already
-            continue
-        stack, effects = (stack, ()) if alone else owned(stack, name)
+    stack, groups = (stack, tuple((name, ()) for name in names)) if alone else together(stack, names)
+    for name, effects in groups:
         box = corner_of(stack.layer(name)) if empty else box_of(stack.layer(name))
         for each_name in (name, *effects):
             stack = stack.replace(each_name, change(stack.layer(each_name), box))
-            done.add(each_name)
     return stack
 
 
 def on_canvas(before: LayerStack, after: LayerStack, names: Sequence[str], allowed: bool) -> LayerStack:
     """The stack after an edit, unless a layer has left the canvas by it; raises LayercliError then."""
     for name in names:
-        if not allowed:
+        if not allowed and name in after.names:  # a shared shadow is in parts by then
             check_place(before.layer(name), after.layer(name), after.canvas)
     return after
 
@@ -65,7 +61,7 @@ def looks(stack: LayerStack, names: Sequence[str], **changes: object) -> LayerSt
 
 def switched(stack: LayerStack, names: Sequence[str], visible: bool, *, alone: bool) -> LayerStack:
     """The stack with layers shown or hidden and, unless they go alone, their shadow and light."""
-    for name in names:
-        stack, effects = (stack, ()) if alone else owned(stack, name)
+    stack, groups = (stack, tuple((name, ()) for name in names)) if alone else together(stack, names)
+    for name, effects in groups:
         stack = looks(stack, (name, *effects), visible=visible)
     return stack

@@ -42,6 +42,33 @@ def owned(stack: LayerStack, name: str) -> tuple[LayerStack, tuple[str, ...]]:
     return stack, own_effects(stack, (name,))
 
 
+def together(
+    stack: LayerStack, names: Sequence[str]
+) -> tuple[LayerStack, tuple[tuple[str, tuple[str, ...]], ...]]:
+    """Layers, each with the shadow and light that go with it, none twice; and the stack in which they are.
+
+    What is shared is cut before anything is changed; where it was itself named, all its parts are.
+    """
+    before = stack.names
+    for name in names:
+        if name in stack.names:
+            stack, _ = owned(stack, name)
+    parts = [name for name in stack.names if name not in before]
+    named = [
+        found
+        for name in names
+        for found in ([name] if name in stack.names else [part for part in parts if part.startswith(name)])
+    ]
+    groups: list[tuple[str, tuple[str, ...]]] = []
+    gone: set[str] = set()
+    for name in sorted(named, key=lambda name: is_effect(stack.layer(name))):
+        if name not in gone:
+            effects = tuple(effect for effect in owned(stack, name)[1] if effect not in gone)
+            groups.append((name, effects))
+            gone |= {name, *effects}
+    return stack, tuple(groups)
+
+
 def own_effects(stack: LayerStack, owners: Sequence[str]) -> tuple[str, ...]:
     """The shadow and light layers that are named after some objects."""
     return tuple(layer.name for layer in stack.layers if is_effect(layer) and _owner(layer) in owners)

@@ -40,6 +40,21 @@ def test_a_moved_object_takes_its_mask_shadow_and_light_along():
     assert alone.layer("shadows").rgba is before.layer("shadows").rgba
 
 
+def test_all_layers_at_once_go_with_all_of_their_shadows():
+    for before in (scenes.lit(), scenes.one_object()):
+        after = done(before, ask("move", "*", by="3,-2")).stack
+        moved = dataclasses.replace(
+            before,
+            layers=tuple(
+                dataclasses.replace(layer, offset=Offset(layer.offset.left + 3, layer.offset.top - 2))
+                for layer in before.layers
+            ),
+        )
+        np.testing.assert_array_equal(after.flatten_quantized(), moved.flatten_quantized())
+        hidden = done(before, ask("hide", "*")).stack
+        assert not any(layer.visible for layer in hidden.layers)
+
+
 def test_shared_shadow_is_cut_between_objects_without_a_trace():
     before = scenes.lit()
     parted, own = owned(before, "cat")
