@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from layercli.cli._base import new_app
+from layercli.cli._layering import DryRun, Force, Formats, Repeat, Settings
 from layercli.cli.many_photos import take_apart
 from layercli.cli.output import Output
 from layercli.cli.taking_apart import METHODS, plan_photos, report
@@ -39,12 +39,7 @@ def decompose(
         str | None,
         _option("--output", "-o", metavar="PATH", help="The file, or a folder. (Default: the photo's name.)"),
     ] = None,
-    formats: Annotated[
-        list[str] | None,
-        _option(
-            "--format", metavar="NAMES", help="psd, png, tiff, tiff-photoshop, ora…; several with commas."
-        ),
-    ] = None,
+    formats: Formats = None,
     layers: Annotated[
         str | None,
         _option("--layers", metavar="N", help="Layers in all, shadows apart, or auto. (Default: auto.)"),
@@ -72,21 +67,11 @@ def decompose(
         str | None,
         _option("--net", metavar="NAME", help="What finds objects: auto, u2netp, modnet, classical…"),
     ] = None,
-    options: Annotated[
-        list[str] | None,
-        _option(
-            "-O", metavar="KEY=VALUE", help="KEY=VALUE for the method, or FORMAT.KEY=VALUE for a format."
-        ),
-    ] = None,
+    options: Settings = None,
     seed: Annotated[
         int | None, _option("--seed", metavar="N", help="The same seed, the same pixels.")
     ] = None,
-    repeat: Annotated[
-        Path | None,
-        _option(
-            "--from", metavar="FILE", help="Repeat the request stored in this file; other options change it."
-        ),
-    ] = None,
+    repeat: Repeat = None,
     offline: Annotated[
         bool, typer.Option("--offline", envvar="LAYERCLI_OFFLINE", help="Fetch nothing.")
     ] = False,
@@ -96,8 +81,8 @@ def decompose(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on: keep what the same command made of the same photo.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite instead of numbering.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the request and stop.")] = False,
+    force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Take a photo apart into layers that put it together again exactly.
 

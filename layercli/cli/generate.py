@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from layercli.cli._base import new_app
+from layercli.cli._layering import DryRun, Force, Formats, Repeat, Settings
 from layercli.cli.asking import default_of
 from layercli.cli.making import METHODS, make, plan_pictures, report
 from layercli.cli.output import Output
@@ -70,12 +70,7 @@ def generate(
             help="The file, or a folder for it. (Default: named by the prompts.)",
         ),
     ] = None,
-    formats: Annotated[
-        list[str] | None,
-        _option(
-            "--format", metavar="NAMES", help="psd, png, tiff, tiff-photoshop, ora…; several with commas."
-        ),
-    ] = None,
+    formats: Formats = None,
     size: Annotated[
         str | None, _option("--size", metavar="WxH", help="WIDTHxHEIGHT in pixels.", field="size")
     ] = None,
@@ -125,12 +120,7 @@ def generate(
     method: Annotated[
         str | None, _option("--method", metavar="NAME", help="How layers are made.", field="method")
     ] = None,
-    options: Annotated[
-        list[str] | None,
-        _option(
-            "-O", metavar="KEY=VALUE", help="KEY=VALUE for the method, or FORMAT.KEY=VALUE for a format."
-        ),
-    ] = None,
+    options: Settings = None,
     device: Annotated[
         str | None, _option("--device", metavar="NAME", help="auto, cuda, mps or cpu.", field="device")
     ] = None,
@@ -147,14 +137,9 @@ def generate(
             field="offload",
         ),
     ] = None,
-    repeat: Annotated[
-        Path | None,
-        _option(
-            "--from", metavar="FILE", help="Repeat the request stored in this file; other options change it."
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite instead of numbering.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the request and stop.")] = False,
+    repeat: Repeat = None,
+    force: Force = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Draw foregrounds on transparency over a complete background, from words.
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from layercli.core._stored import as_text, fields_of, places_by_name, texts_by_name
 from layercli.core.errors import LayercliError
-from layercli.core.registry import suggest
 
 Place = tuple[float, ...]
 """A point (x, y) or a box (left, top, right, bottom): fractions of the photo, or pixels if any is over 1."""
@@ -92,23 +92,16 @@ class DecomposeRequest:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of to_dict; unknown keys and values of another shape raise LayercliError."""
-        known = {entry.name for entry in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise LayercliError(
-                f'A decompose request has no field "{unknown[0]}".', suggest(unknown[0], known)
-            )
-        given = dict(values)
+        given = fields_of(cls, values, "decompose request")
         try:
             for name in ("boxes", "points"):
-                places = given.get(name, {}).items()
-                given[name] = {_text(key): tuple(float(side) for side in place) for key, place in places}
+                given[name] = places_by_name(given.get(name, {}))
             for name in ("masks", "options"):
-                given[name] = {_text(key): _text(value) for key, value in given.get(name, {}).items()}
-            given["sought"] = tuple(_text(name) for name in given.get("sought", ()))
+                given[name] = texts_by_name(given.get(name, {}))
+            given["sought"] = tuple(as_text(name) for name in given.get("sought", ()))
             for name in ("photo", "method"):
                 if name in given:
-                    _text(given[name])
+                    as_text(given[name])
             return cls(**given)
         except (TypeError, ValueError, AttributeError) as error:
             raise LayercliError(f"The stored request cannot be read: {error!r}.") from error
@@ -116,12 +109,6 @@ class DecomposeRequest:
     def to_json(self) -> str:
         """One JSON object, keys in the order of the fields."""
         return json.dumps(self.to_dict(), ensure_ascii=False)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value
 
 
 def _check_whole(name: str, value: Any, least: int, most: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, get_args
 
+from layercli.core._stored import as_text, fields_of, places_by_name, texts_by_name
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.registry import suggest
@@ -158,27 +159,19 @@ class GenerateRequest:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of to_dict; unknown keys and values of another shape raise LayercliError."""
-        known = {entry.name for entry in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise LayercliError(
-                f'A generate request has no field "{unknown[0]}".', suggest(unknown[0], known)
-            )
-        given = dict(values)
+        given = fields_of(cls, values, "generate request")
         try:
-            given["foregrounds"] = tuple(_text(prompt) for prompt in given["foregrounds"])
-            given["background"] = _text(given["background"])
+            given["foregrounds"] = tuple(as_text(prompt) for prompt in given["foregrounds"])
+            given["background"] = as_text(given["background"])
             if "size" in given:
                 width, height = given["size"]
                 given["size"] = Size(width, height)
-            given["boxes"] = {
-                _text(key): tuple(float(side) for side in box) for key, box in given.get("boxes", {}).items()
-            }
+            given["boxes"] = places_by_name(given.get("boxes", {}))
             for name in ("options", "masks"):
-                given[name] = {_text(key): _text(value) for key, value in given.get(name, {}).items()}
+                given[name] = texts_by_name(given.get(name, {}))
             for name in _TEXTS:
                 if name in given:
-                    given[name] = _text(given[name])
+                    given[name] = as_text(given[name])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise LayercliError(f"The stored request cannot be read: {error!r}.") from error
         return cls(**given)
@@ -210,12 +203,6 @@ class GenerateRequest:
         if both:
             prompt = self.foregrounds[min(both)]
             raise LayercliError(f'"{prompt}" has a box and a mask.', "Leave one of the two out.")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value
 
 
 def _check_prompt(prompt: Any, which: str, example: str) -> None:

@@ -15,6 +15,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,38 @@ import numpy as np
 from PIL import Image
 
 from layercli.core.errors import LayercliError
-from layercli.data._layered_source import Layered, Source, fingerprint
+from layercli.data._layered_source import Layered, Limits, Source, fingerprint
 from layercli.data._shards import add_frames, hold_to, write_text
 
 SHARD = 128
 ALIKE = 3
 """Pictures whose fingerprints differ in so few of 64 bits are near-duplicates; the later one is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetOptions:
+    """How many layered pictures, and what each must keep to, whatever they are made of.
+
+    counts: how often a picture has one, two, three… foregrounds; smallest, largest, visible: see Limits.
+    """
+
+    samples: int
+    counts: tuple[float, ...] = (0.5, 0.32, 0.18)
+    smallest: float = 0.01
+    largest: float = 0.8
+    visible: float = 0.3
+    seed: int = 0
+    workers: int = 1
+
+    @property
+    def limits(self) -> Limits:
+        """What every picture is held to."""
+        return Limits(smallest=self.smallest, largest=self.largest, visible=self.visible)
+
+    def asked(self, *places: str) -> dict[str, Any]:
+        """What decides the pixels, as JSON has it: all but how many, by how many, and these places."""
+        values = asdict(self) | {"counts": list(self.counts)}
+        return {key: value for key, value in values.items() if key not in ("samples", "workers", *places)}
 
 
 def write_set(

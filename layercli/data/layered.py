@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from layercli.data._layered_set import summary, write_set
-from layercli.data._layered_source import ComposedSource, Limits
+from layercli.data._layered_set import SetOptions, summary, write_set
+from layercli.data._layered_source import ComposedSource
 
 __all__ = ["Options", "build", "summary"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(SetOptions):
     """The prepared data set to draw from, where to write, and how many layered pictures.
 
     counts: how often a picture has one, two, three… foregrounds; smallest, largest: share of the canvas an
@@ -30,26 +30,16 @@ class Options:
     out: str = "runs/layered"
     source: Literal["composed"] = "composed"
     samples: int = 20_000
-    counts: tuple[float, ...] = (0.5, 0.32, 0.18)
-    smallest: float = 0.01
-    largest: float = 0.8
-    visible: float = 0.3
-    seed: int = 0
-    workers: int = 1
 
 
 def build(options: Options, on_step: Callable[[int, int], None] = lambda done, total: None) -> Path:
     """Write the data set and return its folder; shards already there are kept."""
-    asked = asdict(options) | {"counts": list(options.counts)}
-    for key in ("out", "workers", "samples"):
-        del asked[key]
-    limits = Limits(smallest=options.smallest, largest=options.largest, visible=options.visible)
     return write_set(
         Path(options.out),
-        asked,
+        options.asked("out"),
         options.samples,
         options.seed,
-        functools.partial(ComposedSource, Path(options.data), options.seed, options.counts, limits),
+        functools.partial(ComposedSource, Path(options.data), options.seed, options.counts, options.limits),
         options.workers,
         on_step,
     )

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from layercli.core.errors import LayercliError
 from layercli.data._furniture import all_pieces
-from layercli.data._layered_set import summary, write_set
-from layercli.data._layered_source import Limits, Source
+from layercli.data._layered_set import SetOptions, summary, write_set
+from layercli.data._layered_source import Source
 from layercli.data.corpus import is_held_out
 
 __all__ = ["Options", "build", "summary"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class Options(SetOptions):
     """The folder with the package's catalogues (*.sh3f), where to write, and how many layered pictures.
 
     unpacked: where the models are unpacked; size: of a picture, in pixels; counts: how often a picture has
@@ -35,12 +35,6 @@ class Options:
     out: str = "runs/rooms"
     samples: int = 6_000
     size: int = 256
-    counts: tuple[float, ...] = (0.5, 0.32, 0.18)
-    smallest: float = 0.01
-    largest: float = 0.8
-    visible: float = 0.3
-    seed: int = 0
-    workers: int = 1
 
 
 def build(options: Options, on_step: Callable[[int, int], None] = lambda done, total: None) -> Path:
@@ -49,9 +43,7 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     Models of the held-out split (see `data.corpus`) stand in no scene.
     """
     all_pieces(Path(options.models), Path(options.unpacked))  # unpacked once, before the workers start
-    asked = asdict(options) | {"counts": list(options.counts), "source": "rooms"}
-    for key in ("models", "unpacked", "out", "workers", "samples"):
-        del asked[key]
+    asked = options.asked("models", "unpacked", "out") | {"source": "rooms"}
     return write_set(
         Path(options.out),
         asked,
@@ -75,5 +67,4 @@ def _source(options: Options) -> Source:
         raise LayercliError(
             f"The catalogues in {options.models} hold no models.", "Unpack the package again."
         )
-    limits = Limits(smallest=options.smallest, largest=options.largest, visible=options.visible)
-    return RenderedSource(pieces, options.seed, options.counts, limits, options.size)
+    return RenderedSource(pieces, options.seed, options.counts, options.limits, options.size)
