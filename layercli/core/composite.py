@@ -233,7 +233,8 @@ def _accumulate(
     full = 255.0 if colours.dtype == np.uint8 else 1.0
     hides = blend == "normal" and bool(alpha.min() == 1.0)
     # cs in the unit of the planes below for "normal", which only adds; from 0 to 1 where it is a factor.
-    weight = alpha * np.float32((scale if blend == "normal" else 1.0) / full)
+    unit = (scale if blend == "normal" else 1.0) / full
+    weight = alpha if unit == 1.0 else alpha * np.float32(unit)
     for cb, plane in zip(below[:3], colours, strict=True):
         if hides:  # nothing of the backdrop is left
             np.multiply(plane, np.float32(scale / full), out=cb)

@@ -18,7 +18,7 @@ MOST_PIXELS = 100_000_000
 """The largest picture that is read; a small file may claim any size."""
 
 _LEVELS = np.float32(255.0)
-_STRIP_VALUES = 1 << 17
+_STRIP_VALUES = 1 << 16
 
 
 def quantize(values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
@@ -55,23 +55,42 @@ def dequantize(values: np.ndarray) -> np.ndarray:
     return np.divide(values, _LEVELS, dtype=np.float32)
 
 
-def quantize_planes(picture: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Quantise a layer's picture into separate channels: (H, W, C) float32 -> (C, H, W) uint8.
+def quantize_planes(picture: np.ndarray) -> np.ndarray:
+    """Quantise a layer's picture into separate channels: (H, W, 4) float32 -> (4, H, W) uint8.
 
-    The values must lie in [0, 1], as a Layer's do; nothing is clipped, which makes this the fast way. `out`
-    (uint8, any strides) takes the result.
+    The values must lie in [0, 1], as a Layer's do; nothing is clipped, which makes this the fast way.
+    """
+    return planes_of(quantize_words(picture))
+
+
+def quantize_words(picture: np.ndarray) -> np.ndarray:
+    """Quantise a layer's picture into one word a pixel: (H, W, 4) float32 -> (H, W) uint32.
+
+    Red is the lowest byte and alpha the highest. The values must lie in [0, 1], as a Layer's do.
     """
     height, width, channels = picture.shape
-    if out is None:
-        out = np.empty((channels, height, width), dtype=np.uint8)
+    levels = np.empty(picture.shape, dtype=np.uint8)
     rows = max(1, _STRIP_VALUES // (width * channels))
-    strip = np.empty((min(rows, height), width), dtype=np.float32)
+    strip = np.empty((min(rows, height), width, channels), dtype=np.float32)
     for top in range(0, height, rows):
         part = strip[: min(rows, height - top)]
-        for plane, channel in zip(out, np.moveaxis(picture, -1, 0), strict=True):
-            np.multiply(channel[top : top + rows], _LEVELS, out=part)
-            round_levels(part, plane[top : top + rows])
-    return out
+        np.multiply(picture[top : top + rows], _LEVELS, out=part)
+        round_levels(part, levels[top : top + rows])
+    return levels.view("<u4")[..., 0]
+
+
+def planes_of(words: np.ndarray) -> np.ndarray:
+    """Take words apart into channels: (H, W) uint32 -> (4, H, W) uint8."""
+    height, width = words.shape
+    planes = np.empty((4, height, width), dtype=np.uint8)
+    rows = max(1, _STRIP_VALUES // width)
+    shifted = np.empty((min(rows, height), width), dtype=np.uint32)
+    for top in range(0, height, rows):  # shifts are twice as fast as strides
+        part = shifted[: min(rows, height - top)]
+        for number, plane in enumerate(planes):
+            np.right_shift(words[top : top + rows], np.uint32(8 * number), out=part)
+            np.copyto(plane[top : top + rows], part, casting="unsafe")
+    return planes
 
 
 @cache

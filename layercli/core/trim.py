@@ -8,10 +8,12 @@ import numpy as np
 
 from layercli.core.composite import Source
 from layercli.core.layers import Layer, opacity_level
-from layercli.core.pixels import quantize, quantize_planes
+from layercli.core.pixels import planes_of, quantize, quantize_words
 
 #: Pixels of a ring that are coloured at once; their neighbours take 16 MB.
 _RING = 1 << 18
+#: The largest word of a pixel with alpha 0.
+_CLEAR = np.uint32(0x00FFFFFF)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,16 +51,17 @@ def trim(layer: Layer, bleed_pixels: int = 4) -> Trimmed:
     the colour is that of the nearest visible pixels up to `bleed_pixels` away, and black beyond: nothing of
     the picture is left hidden. A layer without any visible pixel becomes one transparent pixel.
     """
-    (alpha,) = quantize_planes(layer.rgba[..., 3:])
-    box = visible_box(alpha, bleed_pixels)
-    seen = layer.rgba[box]
-    framed = np.zeros((4, seen.shape[0] + 2, seen.shape[1] + 2), dtype=np.uint8)  # a frame for the bleeding
-    planes = framed[:, 1:-1, 1:-1]
-    planes[3] = alpha[box]
-    quantize_planes(seen[..., :3], out=planes[:3])
-    bleed(framed, bleed_pixels)
+    words = quantize_words(layer.rgba)
+    seen = words > _CLEAR
+    box = visible_box(seen, bleed_pixels)
+    words = words[box]
+    if not seen[box].all():
+        framed = np.zeros((words.shape[0] + 2, words.shape[1] + 2), dtype=np.uint32)
+        framed[1:-1, 1:-1] = words
+        bleed(framed, bleed_pixels)
+        words = framed[1:-1, 1:-1]
     return Trimmed(
-        planes=planes,
+        planes=planes_of(words),
         mask=None if layer.mask is None else quantize(layer.mask[box]),
         left=layer.offset.left + box[1].start,
         top=layer.offset.top + box[0].start,
@@ -68,7 +71,7 @@ def trim(layer: Layer, bleed_pixels: int = 4) -> Trimmed:
 
 
 def visible_box(alpha: np.ndarray, margin: int = 0) -> tuple[slice, slice]:
-    """Rows and columns of (h, w) uint8 alpha that hold something, with a margin; else one pixel."""
+    """Rows and columns of (h, w) alpha that hold something, with a margin; else one pixel."""
     rows = np.flatnonzero(alpha.any(axis=1))
     if rows.size == 0:
         return slice(0, 1), slice(0, 1)
@@ -83,43 +86,48 @@ def visible_box(alpha: np.ndarray, margin: int = 0) -> tuple[slice, slice]:
 def bleed(framed: np.ndarray, pixels: int) -> None:
     """Give the pixels under alpha 0 the colour of their nearest visible neighbours, in place.
 
-    framed: (4, h, w) uint8, contiguous, with a frame of one transparent pixel that is left as it is. Ring
-    after ring, up to `pixels` away, each pixel takes the mean of its known neighbours; farther away the
+    framed: (h, w) words of `quantize_words`, with a frame of one transparent pixel that is left as it is.
+    Ring after ring, up to `pixels` away, each pixel takes the mean of its known neighbours; farther away the
     colour becomes black. So no fringe shows after resampling.
     """
-    known = framed[3] != 0
-    inner = np.s_[1:-1, 1:-1]
-    if known[inner].all():
-        return
-    for plane in framed[:3]:
-        plane *= known.view(np.uint8)
+    known = framed > _CLEAR
+    framed *= known
     width = known.shape[1]
-    flat = framed[:3].reshape(3, -1)
-    filled = known.reshape(-1)
     free = np.zeros_like(known)  # what may still be filled: never the frame
-    free[inner] = ~known[inner]
+    np.logical_not(known[1:-1, 1:-1], out=free[1:-1, 1:-1])
     ring = np.flatnonzero(grow(known) & free) if pixels > 0 else np.empty(0, dtype=np.intp)
-    free = free.reshape(-1)
-    owner = np.empty(filled.shape, dtype=np.int32)  # written where a ring passes only
+    words, free = framed.reshape(-1), free.reshape(-1)
+    owner = np.empty(words.shape, dtype=np.int32)  # written where a ring passes only
     around = np.array([dy * width + dx for dy in (-1, 0, 1) for dx in (-1, 0, 1) if dy or dx])[:, None]
+    rings = []
     for _ in range(pixels):
         if ring.size == 0:
             break
-        for start in range(0, ring.size, _RING):
-            part = ring[start : start + _RING]
-            neighbours = part + around
-            weights = filled.take(neighbours).view(np.uint8)
-            count = weights.sum(axis=0, dtype=np.uint16)
-            for plane in flat:
-                total = (plane.take(neighbours) * weights).sum(axis=0, dtype=np.uint16)
-                plane[part] = (total + count // 2) // count
-        filled[ring] = True
+        parts = np.split(ring, range(_RING, ring.size, _RING))
+        words[ring] = np.concatenate([_mean(words.take(part + around)) for part in parts])
         free[ring] = False
-        steps = [beyond[free[beyond]] for beyond in (ring + step for step in around.ravel())]
-        beyond = np.concatenate(steps)
+        rings.append(ring)
+        beyond = np.concatenate([next_to[free[next_to]] for next_to in ring + around])
         numbers = np.arange(beyond.size, dtype=np.int32)
         owner[beyond] = numbers
         ring = beyond[owner[beyond] == numbers]  # each pixel once
+    for ring in rings:
+        words[ring] &= _CLEAR
+
+
+def _mean(words: np.ndarray) -> np.ndarray:
+    """The mean colours of those of (n, m) words that are not 0, with an alpha of 1, which tells them known.
+
+    Two channels are summed at once, each in half a word.
+    """
+    half = np.uint32(0x00FF00FF)
+    count = np.count_nonzero(words, axis=0).astype(np.uint32)
+    red_blue = (words & half).sum(axis=0, dtype=np.uint32)
+    green = (words >> np.uint32(8) & np.uint32(0xFF)).sum(axis=0, dtype=np.uint32)
+    red, green, blue = (
+        (total + count // 2) // count for total in (red_blue & np.uint32(0xFFFF), green, red_blue >> 16)
+    )
+    return red | green << 8 | blue << 16 | np.uint32(1 << 24)
 
 
 def grow(known: np.ndarray) -> np.ndarray:

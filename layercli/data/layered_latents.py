@@ -60,9 +60,11 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
         rows += _rows(shard, pictures)
         if not (out / f"frames-{shard}.npy").is_file():
             _encode_shard(model, shard, pictures, options)
+        # Shard by shard, so that training can begin on what is there.
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (out / ".index.jsonl").write_text(lines, encoding="utf-8")
+        (out / ".index.jsonl").replace(out / "index.jsonl")
         on_step(len(rows), total)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (out / "index.jsonl").write_text(lines, encoding="utf-8")
     return out
 
 

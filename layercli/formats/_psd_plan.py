@@ -175,7 +175,7 @@ def thumbnail(merged: np.ndarray, profile: bytes | None = None) -> bytes:
     bands = [Image.fromarray(np.ascontiguousarray(plane[::step, ::step])) for plane in merged]
     scale = min(1.0, _THUMBNAIL_SIDE / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = Image.merge("RGB", bands).resize(size, Image.Resampling.HAMMING, reducing_gap=2.0)
+    small = Image.merge("RGB", bands).resize(size, Image.Resampling.HAMMING, reducing_gap=1.0)
     if profile is not None:
         small.info["icc_profile"] = profile
         small = in_srgb(small)

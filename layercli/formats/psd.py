@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,7 +12,7 @@ from psd_tools.constants import ColorMode, Resource
 from psd_tools.psd.color_mode_data import ColorModeData
 from psd_tools.psd.header import FileHeader
 from psd_tools.psd.image_resources import ImageResource, ImageResources
-from psd_tools.psd.layer_and_mask import GlobalLayerMaskInfo, LayerRecords
+from psd_tools.psd.layer_and_mask import GlobalLayerMaskInfo
 
 from layercli.core.layers import LayerStack
 from layercli.formats import _psd_plan
@@ -27,6 +28,8 @@ __all__ = ["EXTENSIONS", "Options", "opened", "read", "write"]
 EXTENSIONS: tuple[str, ...] = (".psd", ".psb")
 
 _BUFFER = 1 << 20
+#: Bytes of a layer's record before its channels: its box, and how many channels there are.
+_BEFORE_CHANNELS = 4 * 4 + 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,26 +71,36 @@ def _write_document(file: BinaryIO, document: Document, version: int) -> None:
 def _write_layers(file: BinaryIO, document: Document, version: int) -> None:
     """Write the layer and mask section."""
     length = struct.Struct(">I" if version == 1 else ">Q")
-    records = LayerRecords([stored(record) for record in document.records])
     start = file.tell()
     file.write(bytes(2 * length.size))  # of the section and of the layer info in it
     body = file.tell()
+    head, places = _records(document, version, length.size)
+    file.write(head)
+    for place, plane in zip(places, (p for r in document.records for p in planes_of(r)), strict=True):
+        length.pack_into(head, place, write_packed(file, plane, version))
     if document.records:
-        file.write(struct.pack(">h", len(records)))
-        records.write(file, version=version)  # reserves the room
-        for record, written in zip(document.records, records, strict=True):
-            for channel, plane in zip(written.channel_info, planes_of(record), strict=True):
-                channel.length = write_packed(file, plane, version)
         file.write(bytes(-(file.tell() - body) % 4))
     info_end = file.tell()
     GlobalLayerMaskInfo().write(file)
     end = file.tell()
     file.seek(start)
-    file.write(length.pack(end - start - length.size) + length.pack(info_end - body))
-    if document.records:
-        file.write(struct.pack(">h", len(records)))
-        records.write(file, version=version)
+    file.write(length.pack(end - start - length.size) + length.pack(info_end - body) + head)
     file.seek(end)
+
+
+def _records(document: Document, version: int, length: int) -> tuple[bytearray, list[int]]:
+    """The records of all layers, and where in them the lengths of their channels stand, yet to be filled in.
+
+    length: bytes of such a length.
+    """
+    written, places = BytesIO(), []
+    if document.records:
+        written.write(struct.pack(">h", len(document.records)))
+    for record in map(stored, document.records):
+        first = written.tell() + _BEFORE_CHANNELS
+        places += [first + number * (2 + length) + 2 for number in range(len(record.channel_info))]
+        record.write(written, version=version)
+    return bytearray(written.getbuffer()), places
 
 
 def _packed_size(document: Document) -> int:

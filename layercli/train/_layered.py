@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,22 @@ from layercli.models.adapters import Adapter
 from layercli.models.catalog import load_model
 from layercli.models.family import Model
 from layercli.models.frames import Frames, LayerPrompts
-from layercli.train._loop import LoopOptions, OnStep, run_loop
+from layercli.train._loop import LoopOptions, OnStep, folder_weights, run_loop
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterOptions(LoopOptions):
     """The loop's options; the frozen model (by name or folder); how captions and times are drawn.
 
-    batch: pictures, each of several frames; caption_drop: share of pictures whose texts are all left out;
-    style_share, noun_share: how often the style is told, and a thing called by its plain noun; time_power: t
-    is drawn as T·u^power; steps_drawn: of the sampler, for the sheet at every checkpoint, 0 for none.
+    data: folders of latents, comma-separated; data_weights: how much more often each one's pictures are
+    drawn, 1 where none is given; batch: pictures, each of several frames; caption_drop: share of pictures
+    whose texts are all left out; style_share, noun_share: how often the style is told, and a thing called by
+    its plain noun; time_power: t is drawn as T·u^power; steps_drawn: of the sampler, for the sheet at every
+    checkpoint, 0 for none.
     """
 
     data: str = "runs/layered-latents"
+    data_weights: tuple[float, ...] = ()
     model: str = "embedded"
     steps: int = 20_000
     batch: int = 8
@@ -60,40 +63,34 @@ class Batch:
 class LayeredLatents:
     """Cached latents, all frames of a picture together; batches depend on (seed, step) alone."""
 
-    def __init__(self, folder: Path, options: AdapterOptions, model: Model) -> None:
-        if not (folder / "index.jsonl").is_file():
-            raise LayercliError(
-                f"No latents of layered pictures in {folder}.",
-                f"Make them: layercli data layered-latents --out {folder}",
-            )
-        about = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
-        if not _same_encoder(about["weights"], model.weight_hashes()):
-            raise LayercliError(
-                f"The latents in {folder} were made by the encoder of another model.",
-                f"Make them again: layercli data layered-latents -O model={options.model} --out {folder}-2",
-            )
-        with (folder / "index.jsonl").open(encoding="utf-8") as lines:
-            self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        shards = sorted({row["shard"] for row in self.rows})
-        parts = ["frames", "alphas"] + ([] if about["alpha"] else ["masks"])
-        self._arrays = {
-            (part, shard): np.load(folder / f"{part}-{shard}.npy", mmap_mode="r")
-            for part in parts
-            for shard in shards
-        }
-        self._has_masks = not about["alpha"]
+    def __init__(self, folders: Sequence[Path], options: AdapterOptions, model: Model) -> None:
+        factors = folder_weights(folders, options.data_weights)
         self.options = options
+        self.rows: list[dict[str, Any]] = []
+        self._arrays: dict[tuple[str, Path, str], np.ndarray] = {}
+        self._has_masks = not model.alpha
+        weights: list[float] = []
+        for folder, factor in zip(folders, factors, strict=True):
+            rows = _rows_of(folder, options, model)
+            for part in ("frames", "alphas", *(("masks",) if self._has_masks else ())):
+                for shard in sorted({row["shard"] for row in rows}):
+                    file = folder / f"{part}-{shard}.npy"
+                    self._arrays[part, folder, shard] = np.load(file, mmap_mode="r")
+            self.rows += [row | {"folder": folder} for row in rows]
+            weights += [factor] * len(rows)
         self.by_count: dict[int, list[int]] = {}
         for number, row in enumerate(self.rows):
             self.by_count.setdefault(len(row["boxes"]), []).append(number)
+        self._weights = {count: np.array(weights)[chosen] for count, chosen in self.by_count.items()}
 
     def batch_at(self, step: int) -> Batch:
         """Pictures with equally many foregrounds, as many of these as the data has."""
         rng = np.random.default_rng((self.options.seed, 7, step))
         counts = sorted(self.by_count)
-        shares = np.array([len(self.by_count[count]) for count in counts], float)
-        chosen = self.by_count[counts[int(rng.choice(len(counts), p=shares / shares.sum()))]]
-        picks = [self.rows[chosen[int(rng.integers(len(chosen)))]] for _ in range(self.options.batch)]
+        shares = np.array([self._weights[count].sum() for count in counts])
+        count = counts[int(rng.choice(len(counts), p=shares / shares.sum()))]
+        each = self._weights[count] / self._weights[count].sum()
+        picks = [self.rows[n] for n in rng.choice(self.by_count[count], self.options.batch, p=each)]
         flips = rng.integers(0, 2, len(picks))
         alphas = [self._part("alphas", row) for row in picks]
         alphas = [a[:, :, ::-1] if flip else a for a, flip in zip(alphas, flips, strict=True)]
@@ -109,7 +106,8 @@ class LayeredLatents:
         )
 
     def _part(self, part: str, row: dict[str, Any]) -> np.ndarray:
-        return self._arrays[part, row["shard"]][row["first"] : row["first"] + len(row["captions"])]
+        values = self._arrays[part, row["folder"], row["shard"]]
+        return values[row["first"] : row["first"] + len(row["captions"])]
 
     def _prompts(self, row: dict[str, Any], rng: np.random.Generator) -> LayerPrompts:
         """What a person might have typed for this picture; empty for classifier-free guidance."""
@@ -225,7 +223,7 @@ def train_adapter(
     """
     out = Path(options.out)
     model = load_model(options.model, options.device, "float32")
-    data = LayeredLatents(Path(options.data), options, model)
+    data = LayeredLatents([Path(folder) for folder in options.data.split(",")], options, model)
     torch.manual_seed(options.seed)
     adapter = make(model)
     loss = objective(adapter, model, data, options)
@@ -239,6 +237,22 @@ def train_adapter(
 
     run_loop(loss, lambda module, step, device: module(step), options, on_step, export)
     return out / "adapter"
+
+
+def _rows_of(folder: Path, options: AdapterOptions, model: Model) -> list[dict[str, Any]]:
+    if not (folder / "index.jsonl").is_file():
+        raise LayercliError(
+            f"No latents of layered pictures in {folder}.",
+            f"Make them: layercli data layered-latents --out {folder}",
+        )
+    about = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
+    if not _same_encoder(about["weights"], model.weight_hashes()):
+        raise LayercliError(
+            f"The latents in {folder} were made by the encoder of another model.",
+            f"Make them again: layercli data layered-latents -O model={options.model} --out {folder}-2",
+        )
+    with (folder / "index.jsonl").open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
 
 
 def _tensor(parts: list[np.ndarray]) -> Tensor:

@@ -12,7 +12,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -61,6 +61,19 @@ class LoopOptions:
     resume: bool = True
     init: str = ""
     threads: int = 0
+
+
+def folder_weights(folders: Sequence[Path], weights: tuple[float, ...]) -> tuple[float, ...]:
+    """How often each folder's pictures are drawn: 1 where no weights are given."""
+    factors = weights or (1.0,) * len(folders)
+    if len(factors) != len(folders):
+        raise LayercliError(
+            f"There are {len(folders)} folders of data and {len(factors)} weights.",
+            "Give a weight each: --data A,B -O data_weights=1,0.5",
+        )
+    if min(factors) <= 0:
+        raise LayercliError("A folder's weight is above 0.", "Leave the folder out instead.")
+    return factors
 
 
 def learning_rate_at(step: int, options: LoopOptions) -> float:

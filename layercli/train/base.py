@@ -23,7 +23,7 @@ from layercli.models.family import KINDS
 from layercli.models.precision import fast_layout
 from layercli.models.rgba_autoencoder import load_autoencoder
 from layercli.models.text_static import EMBEDDED_FOLDER, StaticTextEncoder
-from layercli.train._loop import LoopOptions, OnStep, run_loop
+from layercli.train._loop import LoopOptions, OnStep, folder_weights, run_loop
 from layercli.train._sheets import draw_samples
 
 
@@ -63,14 +63,7 @@ class LatentFrames:
     def __init__(self, folders: Sequence[Path], options: Options) -> None:
         """folders: of one autoencoder's latents; a row's weight is multiplied by its folder's."""
         about = [_about(folder) for folder in folders]
-        factors = options.data_weights or (1.0,) * len(folders)
-        if len(factors) != len(folders):
-            raise LayercliError(
-                f"There are {len(folders)} folders of data and {len(factors)} weights.",
-                "Give a weight each: --data A,B -O data_weights=1,0.5",
-            )
-        if min(factors) <= 0:
-            raise LayercliError("A folder's weight is above 0.", "Leave the folder out instead.")
+        factors = folder_weights(folders, options.data_weights)
         for folder, other in zip(folders, about, strict=True):
             if other["encoder_sha256"] != about[0]["encoder_sha256"]:
                 raise LayercliError(

@@ -2,7 +2,7 @@
 
 Run: python tests/benchmarks/bench_psd.py [SIDE …]   (default 1024 4096)
 
-Packbits and ours are measured in turns in one process, 5 to 20 of them, and the best turn of each counts.
+Packbits and ours are measured in turns in one process, 10 to 40 of them, and the best turn of each counts.
 "Packbits" packs the rows of the very planes that our file holds, and does nothing else. Ours starts from
 float layers: quantising, trimming, bleeding, flattening, the thumbnail and the file are all in it. psd-tools
 gets the same layers, quantised and trimmed already, once. Files go to memory (/dev/shm) where there is one,
@@ -101,7 +101,7 @@ def measure(side: int, kind: str, folder: Path) -> float:
     stack = four_layers(side, grain=0.006 if kind == "photo" else 0.0)
     document = plan(stack, psd.Options())
     ours, packbits = [], []
-    for _ in range(max(5, 20480 // side)):
+    for _ in range(max(5, 40960 // side)):
         packbits.append(seconds(lambda: pack(document)))
         ours.append(seconds(lambda: psd.write(stack, folder / "ours.psd")))
     theirs = seconds(lambda: save_with_psd_tools(document, folder / "theirs.psd"))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from layercli.core.layers import Layer, Offset
-from layercli.core.pixels import dequantize, quantize
+from layercli.core.pixels import dequantize, planes_of, quantize, quantize_words
 from layercli.core.trim import bleed, grow, trim, visible_box
 
 ALPHAS = hnp.arrays(
@@ -84,10 +84,10 @@ def slow_bleed(planes: np.ndarray, pixels: int) -> np.ndarray:
 @given(ALPHAS, st.integers(0, 4))
 @settings(max_examples=60, deadline=None)
 def test_colour_bleeds_as_defined(alpha, pixels):
-    planes = np.moveaxis(quantize(cut_out(alpha, seed=1).rgba), -1, 0)
-    framed = np.ascontiguousarray(np.pad(planes, ((0, 0), (1, 1), (1, 1))))
+    words = quantize_words(cut_out(alpha, seed=1).rgba)
+    framed = np.pad(words, 1)
     bleed(framed, pixels)
-    np.testing.assert_array_equal(framed[:, 1:-1, 1:-1], slow_bleed(planes, pixels))
+    np.testing.assert_array_equal(planes_of(framed[1:-1, 1:-1]), slow_bleed(planes_of(words), pixels))
 
 
 def test_large_rings_bleed_in_parts(monkeypatch):

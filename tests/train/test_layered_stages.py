@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def settings(root: Path, out: Path, family: str = "embedded", **changes: Any) ->
 def test_a_batch_is_whole_pictures_and_depends_on_the_step_alone(root: Path, family: str) -> None:
     model = load_model(str(root / family), "cpu")
     options = AdapterOptions(batch=4, model=str(root / family))
-    data = LayeredLatents(root / f"{family}-latents", options, model)
+    data = LayeredLatents([root / f"{family}-latents"], options, model)
     counts = set()
     for step in range(12):
         batch, again = data.batch_at(step), data.batch_at(step)
@@ -81,7 +82,7 @@ def test_a_batch_is_whole_pictures_and_depends_on_the_step_alone(root: Path, fam
 def test_mirrored_frames_come_with_mirrored_alphas(root: Path) -> None:
     """Every picture of a batch is one of the files', as it is or with all its parts mirrored."""
     model, folder = load_model(str(root / "sd15"), "cpu"), root / "sd15-latents"
-    data = LayeredLatents(folder, AdapterOptions(batch=6), model)
+    data = LayeredLatents([folder], AdapterOptions(batch=6), model)
     (file,) = folder.glob("frames-*.npy")
     names = {
         part: file.with_name(file.name.replace("frames", part)) for part in ("frames", "alphas", "masks")
@@ -109,10 +110,27 @@ def test_mirrored_frames_come_with_mirrored_alphas(root: Path) -> None:
     assert seen == {0, 1}
 
 
+def test_several_folders_are_drawn_by_their_weights(root: Path) -> None:
+    model, folder = load_model(str(root / "embedded"), "cpu"), root / "embedded-latents"
+    far = root / "embedded-latents-far"
+    shutil.copytree(folder, far)
+    for file in far.glob("frames-*.npy"):
+        np.save(file, np.load(file) + 100)
+
+    def share(*weights: float) -> float:
+        data = LayeredLatents([folder, far], AdapterOptions(batch=32, data_weights=weights), model)
+        return float(np.mean([(data.batch_at(step).frames > 50).float().mean() for step in range(20)]))
+
+    assert abs(share() - 0.5) < 0.1
+    assert abs(share(1, 9) - 0.9) < 0.05
+    with pytest.raises(LayercliError, match="2 folders of data and 1 weights"):
+        share(1)
+
+
 def test_captions_are_dropped_together_and_styled_together(root: Path) -> None:
     model = load_model(str(root / "embedded"), "cpu")
     options = AdapterOptions(batch=64, caption_drop=0.5, style_share=0.5, noun_share=0.5)
-    prompts = LayeredLatents(root / "embedded-latents", options, model).batch_at(0).prompts
+    prompts = LayeredLatents([root / "embedded-latents"], options, model).batch_at(0).prompts
     dropped = [one for one in prompts if not one.whole]
     assert 16 < len(dropped) < 48
     assert all(not one.background and not any(one.foregrounds) and not one.style for one in dropped)
@@ -166,7 +184,7 @@ def test_dreamlayer_trains_resumes_and_loads(root: Path, tmp_path: Path, family:
 def test_equation_8_is_the_sum_of_its_parts(root: Path, tmp_path: Path) -> None:
     options = dreamlayer.Options(**settings(root, tmp_path, lambda_context=2.0, lambda_layout=0.5))
     model = load_model(options.model, "cpu")
-    data = LayeredLatents(Path(options.data), options, model)
+    data = LayeredLatents([Path(options.data)], options, model)
     torch.manual_seed(0)
     objective = dreamlayer.Objective(DreamLayer(model.unet), model, data, options)
     loss = objective(5)
@@ -224,7 +242,7 @@ def test_equation_5_is_the_bases_own_error_at_first(root: Path, tmp_path: Path) 
     for family in ("embedded", "sd15"):
         options = layerdiff.Options(**settings(root, tmp_path, family, same_time=1.0))
         model = load_model(options.model, "cpu")
-        data = LayeredLatents(Path(options.data), options, model)
+        data = LayeredLatents([Path(options.data)], options, model)
         adapter = LayerDiff(model.unet, Settings(masks=not model.alpha))
         objective = layerdiff.Objective(adapter, model, data, options)
         batch = data.batch_at(3)
