@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from layercli.diffusion.context import carry, context_loss, context_map, layout_
 from layercli.models.adapters import Adapter, LowRank, layer_sizes, zeroed
 from layercli.models.frames import Frames
 from layercli.models.hooks import AttentionCall, AttentionLayer, attention_layers, edited_attention
+from layercli.models.tuning import Tuning
 
 KIND = "dreamlayer"
 
@@ -31,7 +32,8 @@ class Settings:
     """The shape of an adapter.
 
     rank: of the keys and values that are added; refiners: N of Eq 5, and their width and heads; gate: what
-    shared attention starts with, 0 for nothing, 1 for the paper's; most: foregrounds that are told apart.
+    shared attention starts with, 0 for nothing, 1 for the paper's; most: foregrounds that are told apart;
+    tune: rank of what is tuned outside attention, 0 for nothing (see `models.tuning`).
     """
 
     rank: int = 32
@@ -40,6 +42,7 @@ class Settings:
     heads: int = 4
     gate: float = 0.0
     most: int = 6
+    tune: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,12 +135,16 @@ class DreamLayer(Adapter):
         self.assign = nn.Parameter(torch.zeros(self.settings.most + 1, int(unet.config.cross_attention_dim)))
         self.shared = [layer.index for layer in attention_layers(unet) if _shares(layer)]
         self.gates = nn.Parameter(torch.full((len(self.shared),), float(self.settings.gate)))
+        self.tuning = Tuning(unet, self.settings.tune) if self.settings.tune else None
 
     @contextmanager
     def injected(self, unet: Any, rules: Rules | None = None) -> Iterator[Injection]:
         """Put the adapter into the network while the body runs; it comes out also when the body raises."""
         edit = Injection(self, rules or Rules())
-        with edited_attention(unet, edit):
+        with ExitStack() as stack:
+            stack.enter_context(edited_attention(unet, edit))
+            if self.tuning is not None:
+                stack.enter_context(self.tuning.injected(unet, edit.frames))
             yield edit
 
 
@@ -180,7 +187,7 @@ class Injection:
         if self._read_whole is None and self.remembers and self._before is not None:
             return self._before
         if self._maps is None:
-            frames, features = self._asked(), self._features
+            frames, features = self.frames(), self._features
             if self._read_whole is None or self._read_own is None or features is None:
                 raise RuntimeError("the network was not asked since begin()")
             apart = frames.apart(features)
@@ -208,7 +215,7 @@ class Injection:
 
     def __call__(self, call: AttentionCall) -> Tensor:
         """The edit: what an attention layer returns for a batch of frames."""
-        frames = self._asked()
+        frames = self.frames()
         if self.rules.share and frames.each > 1 and _shares(call.layer):
             return self._shared(call, frames)
         query, key, value = self._heads(call)
@@ -217,7 +224,8 @@ class Injection:
             self._read(call, query, key)
         return call.project(call.attend(query, key, value, call.bias()))
 
-    def _asked(self) -> Frames:
+    def frames(self) -> Frames:
+        """The frames of the call in hand."""
         if self._frames is None:
             raise RuntimeError("begin() must be called before the network")
         return self._frames
@@ -229,7 +237,7 @@ class Injection:
 
     def _read(self, call: AttentionCall, query: Tensor, key: Tensor) -> None:
         """Eq 3 and the sums of Eq 4, of the whole and of each foreground; blocks of a level add up."""
-        frames = self._asked()
+        frames = self.frames()
         assert self._spans is not None and self._own is not None
         apart = frames.apart(maps.probabilities(query, key, call.bias()))  # (P, F, H, N, L)
         whole = span_attention(apart[:, -1:], self._spans.to(apart))

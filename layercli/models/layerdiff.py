@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from layercli.models.adapters import Adapter, LowRank, zeroed
 from layercli.models.frames import Frames
+from layercli.models.tuning import Tuning
 
 KIND = "layerdiff"
 Enhance = Literal["both", "self", "none"]
@@ -34,7 +35,8 @@ class Settings:
     """The shape of an adapter.
 
     masks: whether layers have mask latents; width, heads: of what is new (attentions, feed-forward); rank: of
-    what is added to the base's cross-attention; most: foregrounds that are told apart.
+    what is added to the base's cross-attention; most: foregrounds that are told apart; tune: rank of what is
+    tuned outside attention, 0 for nothing (see `models.tuning`).
     """
 
     masks: bool = False
@@ -42,6 +44,7 @@ class Settings:
     heads: int = 4
     rank: int = 16
     most: int = 6
+    tune: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +184,7 @@ class LayerDiff(Adapter):
         )
         self.enhancer = PromptEnhancer(int(unet.config.cross_attention_dim), self.settings)
         self.masks = MaskBranch(unet) if self.settings.masks else None
+        self.tuning = Tuning(unet, self.settings.tune) if self.settings.tune else None
 
     @contextmanager
     def injected(self, unet: Any, rules: Rules | None = None) -> Iterator[Injection]:
@@ -190,6 +194,8 @@ class LayerDiff(Adapter):
             for number, place in enumerate(self.places):
                 handle = unet.get_submodule(place).register_forward_hook(injection.behind_block(number))
                 stack.callback(handle.remove)
+            if self.tuning is not None:
+                stack.enter_context(self.tuning.injected(unet, injection.frames))
             if self.masks is not None:
                 stack.callback(unet.conv_in.register_forward_hook(injection.behind_input).remove)
                 stack.callback(unet.conv_out.register_forward_hook(injection.behind_output).remove)
@@ -218,6 +224,12 @@ class Injection:
         self._frames, self._text, self._read = frames, text, read
         self._masks, self._answer = masks, None
 
+    def frames(self) -> Frames:
+        """The frames of the call in hand."""
+        if self._frames is None:
+            raise RuntimeError("begin() must be called before the network")
+        return self._frames
+
     def mask_answer(self) -> Tensor:
         """What the last call predicts for the mask latents, (P·F, C, h, w)."""
         if self._answer is None:
@@ -228,10 +240,10 @@ class Injection:
         """The hook of one transformer block."""
 
         def hook(module: nn.Module, given: Any, output: Tensor) -> Tensor:
-            if self._frames is None or self._text is None:
+            if self._text is None:
                 raise RuntimeError("begin() must be called before the network")
             block, text = self.adapter.blocks[number], self._text.to(output.dtype)
-            changed: Tensor = block(output, self._frames, text, self._bases[number], self.rules, self._read)
+            changed: Tensor = block(output, self.frames(), text, self._bases[number], self.rules, self._read)
             return changed
 
         return hook

@@ -27,14 +27,16 @@ class AdapterOptions(LoopOptions):
     """The loop's options; the frozen model (by name or folder); how captions and times are drawn.
 
     data: folders of latents, comma-separated; data_weights: how much more often each one's pictures are
-    drawn, 1 where none is given; batch: pictures, each of several frames; caption_drop: share of pictures
-    whose texts are all left out; style_share, noun_share: how often the style is told, and a thing called by
+    drawn, 1 where none is given; smallest_box: pictures with a foreground whose box is a smaller share of the
+    canvas are left out; batch: pictures, each of several frames; caption_drop: share of pictures whose texts
+    are all left out; style_share, noun_share: how often the style is told, and a thing called by
     its plain noun; time_power: t is drawn as T·u^power; steps_drawn: of the sampler, for the sheet at every
     checkpoint, 0 for none.
     """
 
     data: str = "runs/layered-latents"
     data_weights: tuple[float, ...] = ()
+    smallest_box: float = 0.0
     model: str = "embedded"
     steps: int = 20_000
     batch: int = 8
@@ -252,7 +254,18 @@ def _rows_of(folder: Path, options: AdapterOptions, model: Model) -> list[dict[s
             f"Make them again: layercli data layered-latents -O model={options.model} --out {folder}-2",
         )
     with (folder / "index.jsonl").open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+        rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    kept = [row for row in rows if min(map(_area, row["boxes"])) >= options.smallest_box]
+    if not kept:
+        raise LayercliError(
+            f"No picture in {folder} has foregrounds that large.", "Lower the limit: -O smallest_box=0.1"
+        )
+    return kept
+
+
+def _area(box: Sequence[float]) -> float:
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
 
 
 def _tensor(parts: list[np.ndarray]) -> Tensor:

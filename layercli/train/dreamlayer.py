@@ -30,6 +30,7 @@ class Options(AdapterOptions):
     rank: int = 32
     refiners: int = 2
     gate: float = 0.0
+    tune: int = 0
     refine: bool = True
     share: bool = True
     carry: bool = True
@@ -83,7 +84,9 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
     def make(model: Model) -> DreamLayer:
         if options.init:
             return DreamLayer.load(Path(options.init), model.unet)
-        settings = Settings(rank=options.rank, refiners=options.refiners, gate=options.gate)
+        settings = Settings(
+            rank=options.rank, refiners=options.refiners, gate=options.gate, tune=options.tune
+        )
         return DreamLayer(model.unet, settings)
 
     def draw(model: Model, adapter: DreamLayer, texts: LayerPrompts) -> tuple[Tensor, Frames]:

@@ -44,6 +44,7 @@ class Options(AdapterOptions):
     warmup: int = 500
     width: int = 64
     rank: int = 16
+    tune: int = 0
     inter: bool = True
     intra: bool = True
     feed: bool = True
@@ -122,7 +123,7 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
     def make(model: Model) -> LayerDiff:
         if options.init:
             return LayerDiff.load(Path(options.init), model.unet)
-        settings = Settings(masks=not model.alpha, width=options.width, rank=options.rank)
+        settings = Settings(masks=not model.alpha, width=options.width, rank=options.rank, tune=options.tune)
         return LayerDiff(model.unet, settings)
 
     def draw(model: Model, adapter: LayerDiff, texts: LayerPrompts) -> tuple[Tensor, Frames]:

@@ -22,7 +22,7 @@ from tests import tiny
 CAT = LayerPrompts(
     background="a meadow", foregrounds=("a cat", "a red ball"), whole="a cat and a red ball, a meadow"
 )
-SMALL = Settings(rank=4, width=16, heads=2, refiners=1)
+SMALL = Settings(rank=4, width=16, heads=2, refiners=1, tune=2)
 
 
 @pytest.fixture(scope="module", params=tiny.FAMILIES)

@@ -34,7 +34,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 def fresh(model: Model) -> LayerDiff:
     torch.manual_seed(0)
-    return LayerDiff(model.unet, Settings(masks=not model.alpha, width=8, heads=2, rank=2))
+    return LayerDiff(model.unet, Settings(masks=not model.alpha, width=8, heads=2, rank=2, tune=2))
 
 
 def trained(model: Model) -> LayerDiff:

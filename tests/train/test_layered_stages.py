@@ -127,6 +127,18 @@ def test_several_folders_are_drawn_by_their_weights(root: Path) -> None:
         share(1)
 
 
+def test_pictures_of_small_things_can_be_left_out(root: Path) -> None:
+    model, folders = load_model(str(root / "embedded"), "cpu"), [root / "embedded-latents"]
+    rows = LayeredLatents(folders, AdapterOptions(), model).rows
+    areas = [min((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in row["boxes"]) for row in rows]
+    limit = sorted(areas)[len(areas) // 2]
+    kept = LayeredLatents(folders, AdapterOptions(smallest_box=limit), model).rows
+    assert kept == [row for row, area in zip(rows, areas, strict=True) if area >= limit]
+    assert 0 < len(kept) < len(rows)
+    with pytest.raises(LayercliError, match="foregrounds that large"):
+        LayeredLatents(folders, AdapterOptions(smallest_box=1.0), model)
+
+
 def test_captions_are_dropped_together_and_styled_together(root: Path) -> None:
     model = load_model(str(root / "embedded"), "cpu")
     options = AdapterOptions(batch=64, caption_drop=0.5, style_share=0.5, noun_share=0.5)
