@@ -98,6 +98,8 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
     with told_when_full(first, device, free):
         model = load_model(first.model, device=first.device, dtype=first.dtype, offload=first.offload)
     weights = model.weight_hashes() | _adapter_hashes(options, first, model)
+    if unsure := _doubt_of_adapter(options, first, weights):
+        talk.warn(unsure)
     for note in notes_on_words(first):
         talk.warn(note)
     for note in model.notes_on(texts_of(first)):
@@ -177,6 +179,22 @@ def _adapter_hashes(options: Any, request: GenerateRequest, model: Model) -> dic
     from layercli.models.adapters import adapter_folder, adapter_hashes
 
     return adapter_hashes(adapter_folder(options.adapter, request.model, request.method), request.method)
+
+
+def _doubt_of_adapter(options: Any, request: GenerateRequest, weights: Mapping[str, str]) -> str:
+    """What a person should know about an adapter that was trained on other weights of the model, or ""."""
+    if not request.foregrounds or not hasattr(options, "adapter"):
+        return ""
+    from layercli.models.adapters import adapter_folder, how_to_train, other_base
+
+    kind = request.method
+    folder = adapter_folder(options.adapter, request.model, kind)
+    if not (file := other_base(folder, kind, weights)):
+        return ""
+    return (
+        f"The {kind} adapter in {folder} was trained on another {file} than this model's; its layers may "
+        f"come out worse. {how_to_train(kind, request.model)}"
+    )
 
 
 def texts_of(request: GenerateRequest) -> list[str]:

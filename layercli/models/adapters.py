@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from layercli.core.errors import LayercliError
-from layercli.models.catalog import WEIGHTS
+from layercli.models.catalog import MODELS, folder_of
 from layercli.models.hooks import attention_layers
+from layercli.models.integrity import read_header
 
 FILE = "adapter.safetensors"
 LIMIT = 16 * 2**20
@@ -84,6 +85,8 @@ class Adapter(nn.Module):
         from safetensors.torch import load_file
 
         adapter = cls(unet, cls.settings_type(**_read_settings(folder, cls.kind, layer_sizes(unet))))
+        read_header(folder / FILE)  # says so where the file was cut off
+        _check_digest(folder)
         try:
             tensors = {name: value.float() for name, value in load_file(folder / FILE).items()}
             adapter.load_state_dict(tensors)
@@ -94,10 +97,11 @@ class Adapter(nn.Module):
             ) from error
         return adapter
 
-    def save(self, folder: Path) -> Path:
+    def save(self, folder: Path, base: Mapping[str, str] | None = None) -> Path:
         """Write `adapter.safetensors` (float16) and `config.json` whole, and return the folder.
 
-        Raises LayercliError if the file would be larger than a repository takes.
+        base: the hashes of the weights it was trained on, as `Model.weight_hashes` gives them. Raises
+        LayercliError if the file would be larger than a repository takes.
         """
         from safetensors.torch import save_file
 
@@ -118,8 +122,10 @@ class Adapter(nn.Module):
             "kind": self.kind,
             "settings": dataclasses.asdict(self.settings),
             "network": self.network,
+            "base": dict(base or {}),
+            "sha256": _digest(folder),
         }
-        (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        write_config(folder, config)
         return folder
 
     def made_ready(self, device: torch.device, dtype: torch.dtype) -> Self:
@@ -127,17 +133,33 @@ class Adapter(nn.Module):
         return self.to(device=device, dtype=dtype).eval().requires_grad_(False)
 
 
-def _read_settings(folder: Path, kind: str, network: Sequence[Any]) -> Mapping[str, Any]:
+def read_config(folder: Path, kind: str) -> dict[str, Any]:
+    """What an adapter's config.json says; raises LayercliError where it is missing, damaged or of another
+    kind.
+    """
     hint = how_to_train(kind)
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        found, settings, made_for = config["kind"], config["settings"], config["network"]
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = config["kind"]
+        for key in ("settings", "network"):
+            config[key]
     except FileNotFoundError:
         raise LayercliError(f"There is no {kind} adapter in {folder}.", hint) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LayercliError(f"The adapter's settings in {folder} are damaged: {error}.", hint) from error
     if found != kind:
         raise LayercliError(f"The adapter in {folder} is of the kind {found}, not {kind}.", hint)
+    return config
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write an adapter's config.json."""
+    (folder / "config.json").write_text(json.dumps(dict(config), indent=1) + "\n", encoding="utf-8")
+
+
+def _read_settings(folder: Path, kind: str, network: Sequence[Any]) -> Mapping[str, Any]:
+    hint, config = how_to_train(kind), read_config(folder, kind)
+    settings, made_for = config["settings"], config["network"]
     if made_for != json.loads(json.dumps(list(network))):
         raise LayercliError(f"The adapter in {folder} was trained on another network.", hint)
     if not isinstance(settings, dict):
@@ -156,7 +178,8 @@ def adapter_folder(asked: str, model: str, kind: str) -> Path:
 
     Raises LayercliError that says how to train one where there is none.
     """
-    folder = Path(asked).expanduser() if asked else WEIGHTS / model / kind
+    ships = folder_of(model) if model in MODELS else Path(model).expanduser()
+    folder = Path(asked).expanduser() if asked or ships is None else ships / kind
     if (folder / FILE).is_file():
         return folder
     missing = f"There is no {kind} adapter in {folder}." if asked else ""
@@ -167,8 +190,32 @@ def adapter_folder(asked: str, model: str, kind: str) -> Path:
 
 def adapter_hashes(folder: Path, kind: str) -> dict[str, str]:
     """SHA-256 of an adapter's file, for the receipt."""
+    return {f"{kind}/{FILE}": _digest(folder)}
+
+
+def other_base(folder: Path, kind: str, weights: Mapping[str, str]) -> str:
+    """The first file of a model that is not the one an adapter was trained on; "" where all are.
+
+    weights: the model's hashes. Files that only one side knows of say nothing: float16 and float32 files of
+    one model have different names.
+    """
+    base = read_config(folder, kind).get("base", {})
+    return next((name for name in base if name in weights and weights[name] != base[name]), "")
+
+
+def _digest(folder: Path) -> str:
     with (folder / FILE).open("rb") as file:
-        return {f"{kind}/{FILE}": hashlib.file_digest(file, "sha256").hexdigest()}
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_digest(folder: Path) -> None:
+    """Raise LayercliError where the weights are not those that config.json was written with."""
+    wanted = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("sha256", "")
+    if wanted and wanted != _digest(folder):
+        raise LayercliError(
+            f"{folder / FILE} is not the file that the config.json beside it belongs to.",
+            "Copy the whole folder again, or train the adapter again.",
+        )
 
 
 def chosen(rules: type[Any], options: Any) -> Any:

@@ -38,14 +38,18 @@ def check_files(
 ) -> tuple[Check, ...]:
     """Look at every file of a model: those recorded when it was fetched, or else those that are there.
 
-    Hashes come from the table, from the record, or from the cache, which names files by them; without any, a
-    safetensors file must at least be as long as its own header says.
+    Hashes come from the table, from the record, from the cache, which names files by them, or from the
+    report of the training beside the files; without any, a safetensors file must at least be as long as its
+    own header says.
     """
     told = {file.path: file for file in record.files} if record is not None else {}
     pinned: Mapping[str, str] = entry.sha256 if entry is not None else {}
     there = set(files_in(folder))
     if entry is not None and entry.hub:
         there = {name for name in there if entry.names(name)} | set(entry.holds)
+    if not pinned and not told:
+        pinned = _reported(folder)
+        there |= set(pinned)
     names = sorted(set(told) or there)
     checks = []
     for number, name in enumerate(names, 1):
@@ -55,6 +59,15 @@ def check_files(
         checks.append(Check(path=name, state=state))
         on_step(number, len(names))
     return tuple(checks)
+
+
+def _reported(folder: Path) -> dict[str, str]:
+    """The hashes that `layercli train export` wrote into training.json; none where there is no such file."""
+    try:
+        hashes = json.loads((folder / "training.json").read_text(encoding="utf-8"))["sha256"]
+        return {str(name): str(digest) for name, digest in hashes.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def state_of(path: Path, bytes_wanted: int | None = None, digest: str = "") -> str:

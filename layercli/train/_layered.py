@@ -229,9 +229,10 @@ def train_adapter(
     torch.manual_seed(options.seed)
     adapter = make(model)
     loss = objective(adapter, model, data, options)
+    base = model.weight_hashes()
 
     def export(step: int) -> None:
-        adapter.save(out / "adapter")
+        adapter.save(out / "adapter", base)
         loss.ledger.write(step)
         if options.steps_drawn:
             file = out / f"samples-{step:06d}.png"

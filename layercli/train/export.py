@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,36 @@ from typing import Any
 import torch
 
 from layercli.core.errors import LayercliError
+from layercli.models.adapters import (
+    FILE,
+    adapter_folder,
+    adapter_hashes,
+    other_base,
+    read_config,
+    write_config,
+)
 from layercli.models.embedded_network import load_unet, save_unet
 from layercli.models.rgba_autoencoder import load_autoencoder
 from layercli.models.text_static import EMBEDDED_FOLDER
 
 FILE_LIMIT = 16 * 2**20
 TOTAL_LIMIT = 40 * 2**20
+ADAPTERS = ("dreamlayer", "layerdiff")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """The folders that the stages wrote, and where the model goes.
 
-    text: the text encoder's folder; the one that ships with layercli when empty.
+    text: the text encoder's folder; the one that ships with layercli when empty. dreamlayer, layerdiff: the
+    folders of adapters trained on this base; none, or those that are in `out` already, when empty.
     """
 
     autoencoder: str = "runs/autoencoder"
     base: str = "runs/base"
     text: str = ""
+    dreamlayer: str = ""
+    layerdiff: str = ""
     out: str = "runs/model"
 
 
@@ -50,13 +62,51 @@ def report_of(folder: Path, stage: str = "") -> dict[str, Any]:
     return report
 
 
+def _report_in(out: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((out / "training.json").read_text(encoding="utf-8"))
+        return found
+    except (OSError, ValueError):
+        return {}
+
+
+def _hashes(out: Path, files: Sequence[Path]) -> dict[str, str]:
+    return {file.relative_to(out).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def _ship_adapters(runs: Mapping[str, Path], out: Path) -> None:
+    """Copy adapters, by kind, beside the weights, with the hashes of these; refuse those of another base.
+
+    An adapter that does not tell its base, as older ones do, is taken to be trained on this one.
+    """
+    weights = _hashes(out, [file for file in sorted(out.rglob("*.safetensors")) if file.name != FILE])
+    for kind, run in runs.items():
+        source = run / "adapter" if (run / "adapter").is_dir() else run
+        config = read_config(adapter_folder(str(source), "embedded", kind), kind)
+        if source.resolve() != (out / kind).resolve():
+            (out / kind).mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / FILE, out / kind / FILE)
+        config["base"] = config.get("base") or weights
+        config["sha256"] = adapter_hashes(out / kind, kind)[f"{kind}/{FILE}"]
+        write_config(out / kind, config)
+    for kind in ADAPTERS:
+        if (out / kind / FILE).is_file() and (file := other_base(out / kind, kind, weights)):
+            raise LayercliError(
+                f"The {kind} adapter in {runs.get(kind, out / kind)} was trained on another {file} "
+                f"than the one in {out}.",
+                f"Train it on this one: layercli train {kind} --base {out} --out runs/{kind}",
+            )
+
+
 def train(options: Options, on_step: Callable[[int, int], None] = lambda done, total: None) -> Path:
     """Write the model folder and return it.
 
-    Raises LayercliError when a part is missing or when the files are larger than a repository takes
-    (16 MiB each, 40 MiB in all).
+    A part whose folder holds no log of a run (it may be `out` itself) keeps what the report in `out` said of
+    it. Raises LayercliError when a part is missing, when an adapter was trained on another base, or when the
+    files are larger than a repository takes (16 MiB each, 40 MiB in all).
     """
     out = Path(options.out)
+    before = _report_in(out)
     for part, stage in ((options.autoencoder, "autoencoder"), (options.base, "unet")):
         if not (Path(part) / stage / "config.json").is_file():
             raise LayercliError(f"There is no trained {stage} in {part}.", "Train it: layercli train --help")
@@ -69,16 +119,21 @@ def train(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     text = Path(options.text or EMBEDDED_FOLDER)
     if text.resolve() != (out / "text").resolve():
         shutil.copytree(text, out / "text", dirs_exist_ok=True)
+    folders = {"autoencoder": options.autoencoder, "base": options.base}
+    folders |= {kind: getattr(options, kind) for kind in ADAPTERS}
+    _ship_adapters({kind: Path(folders[kind]) for kind in ADAPTERS if folders[kind]}, out)
     files = sorted(file for file in out.rglob("*.safetensors"))
     for file in files:
         file.chmod(0o644)  # safetensors writes for the owner alone
+    reports = {part: report_of(Path(folder), part) if folder else {} for part, folder in folders.items()}
     report = {
-        "autoencoder": report_of(Path(options.autoencoder), "autoencoder"),
-        "base": report_of(Path(options.base), "base"),
-        "torch": torch.__version__,
-        "sha256": {
-            file.relative_to(out).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+        **{
+            part: told if any(told.values()) else before.get(part, told)
+            for part, told in reports.items()
+            if part not in ADAPTERS or (out / part).is_dir()
         },
+        "torch": torch.__version__,
+        "sha256": _hashes(out, files),
     }
     (out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     too_large = [file.name for file in files if file.stat().st_size >= FILE_LIMIT]
