@@ -13,7 +13,10 @@ from layercli.core.geometry import Offset, Size
 from layercli.core.pixels import quantize, quantize_planes
 from layercli.core.receipt import Receipt
 
-__all__ = ["Layer", "LayerStack", "Offset", "Size", "opacity_level", "quantized_source"]
+__all__ = ["WHOLE", "Layer", "LayerStack", "Offset", "Size", "opacity_level", "quantized_source"]
+
+WHOLE = "the whole picture"
+"""The hidden layer that keeps the frame of the whole picture, where a method was asked to."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from layercli.core.effects import effect_layers, free_name
 from layercli.core.geometry import Size
-from layercli.core.layers import Layer, LayerStack
+from layercli.core.layers import WHOLE, Layer, LayerStack
 from layercli.core.masks import open_mask
 from layercli.core.requests import Box, GenerateRequest
 from layercli.diffusion.attention import Rectangle
@@ -145,6 +145,16 @@ def with_light(stack: LayerStack, shadows: Tensor, light: Tensor) -> LayerStack:
     multiply, _ = effect_layers(np.ones_like(over_white), over_white, shadows_name=names[0])
     _, screen = effect_layers(np.zeros_like(over_black), over_black, light_name=names[1])
     return dataclasses.replace(stack, layers=(*stack.layers, multiply, screen))
+
+
+def with_whole(stack: LayerStack, model: Model, plan: Plan, sampled: Sampled) -> LayerStack:
+    """The stack with the frame of the whole picture in front of all, hidden."""
+    frame = model.decode(sampled.steps[-1][1].x[-1:], ["global"])[0]
+    picture = resized(used_part(frame, plan), plan.canvas)
+    picture[3] = 1.0
+    name = free_name(WHOLE, stack.names)
+    layer = Layer(name=name, rgba=pixels(picture), visible=False)
+    return dataclasses.replace(stack, layers=(*stack.layers, layer))
 
 
 def used_part(made: Tensor, plan: Plan) -> Tensor:

@@ -19,7 +19,7 @@ from layercli.diffusion.guidance import classifier_free_joint
 from layercli.diffusion.sample import Denoiser, State
 from layercli.generate._given import given_picture, with_given
 from layercli.generate._harmonize import MethodOptions, harmonized_stack, steps_in_all
-from layercli.generate._layers import canvas_plan, decoded_stack
+from layercli.generate._layers import canvas_plan, decoded_stack, with_whole
 from layercli.generate._trained import prompts_of, sample_together
 from layercli.models.adapters import adapter_folder, chosen
 from layercli.models.dreamlayer import KIND, DreamLayer, Injection, Rules
@@ -33,7 +33,9 @@ class Options(MethodOptions):
     """Those of every method (see _harmonize), and the pieces of DreamLayer.
 
     adapter: its folder; the one that ships with the model where empty. refine (Eq 5), share (Eq 10, 11),
-    carry (Eq 9) while t >= carry_from (T_G), extra (the foregrounds' own keys and values).
+    carry (Eq 9) while t >= carry_from (T_G), extra (the foregrounds' own keys and values), level (where
+    context maps are read: how often latents were halved). whole: the frame of the whole picture stays, as a
+    hidden layer.
     """
 
     adapter: str = ""
@@ -42,6 +44,8 @@ class Options(MethodOptions):
     carry: bool = True
     carry_from: int = 850
     extra: bool = True
+    level: int | None = None
+    whole: bool = False
 
 
 def generate(
@@ -89,7 +93,7 @@ def generate(
         stack = decoded_stack(request, model, plan, sampled, options.levels, options.specks)
         stack = with_given(stack, given_picture(request), request)
         if request.harmonize != "irh":
-            return stack
+            return with_whole(stack, model, plan, sampled) if options.whole else stack
 
         def guided(texts: Sequence[str]) -> Denoiser:
             halves = [request.negative] * len(texts) * (request.guidance != 1.0) + list(texts)
@@ -97,9 +101,10 @@ def generate(
             conditioning = model.encode_text(halves, kinds, size)
             return _guided(whole_denoiser(model, injection, conditioning), request, options)
 
-        return harmonized_stack(
+        stack = harmonized_stack(
             request, model, options, plan, sampled, stack, guided, lambda done: on_step(done, total)
         )
+        return with_whole(stack, model, plan, sampled) if options.whole else stack
 
 
 def _guided(denoise: Denoiser, request: GenerateRequest, options: Options) -> Denoiser:

@@ -19,6 +19,7 @@ from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
 from layercli.diffusion.sample import Denoiser
 from layercli.diffusion.self_mask import self_mask_guided
+from layercli.generate._attended import Attended, attended
 from layercli.generate._given import given_picture, with_given
 from layercli.generate._harmonize import MethodOptions, harmonized_stack, plain_guided, steps_in_all
 from layercli.generate._layers import canvas_plan, decoded_stack
@@ -41,7 +42,8 @@ class Options(MethodOptions):
     see models.layerdiff. own_text: what the base reads; as in training. negatives: the other layers' prompts,
     or the request's negative text alone. smg: its scale s, 0 for none (the paper has 3, which on the
     embedded model's small latents wipes detail out, where 1 cleans); sigma: of its blur, in positions of
-    latents with 32 a side; conceal: where it blurs (the prose says inside, Eq 9 as printed outside).
+    latents with 32 a side; conceal: where it blurs (the prose says inside, Eq 9 as printed outside);
+    marked: by the layers' masks, or by self-attention (SAG), which the paper holds SMG against.
     """
 
     adapter: str = ""
@@ -55,6 +57,7 @@ class Options(MethodOptions):
     smg: float = 1.0
     sigma: float = 3.0
     conceal: Literal["inside", "outside"] = "inside"
+    marked: Literal["masks", "attention"] = "masks"
 
 
 def generate(
@@ -83,12 +86,12 @@ def generate(
         negative = negative_texts(prompts, request.negative) if options.negatives == "layers" else nothing
         positive = layer_text(model, adapter, [prompts], size, rules, options.own_text)
         both = layer_text(model, adapter, [negative, prompts], size, rules, options.own_text)
-        with adapter.injected(model.unet, rules) as injection:
+        with adapter.injected(model.unet, rules) as injection, attended(model.unet) as watched:
             sampled, last = sample_together(
                 model,
                 plan,
                 positive.frames,
-                _guided(model, injection, both, positive, request, options),
+                _guided(model, injection, both, positive, watched, request, options),
                 request,
                 options,
                 lambda done: on_step(done, total),
@@ -111,6 +114,7 @@ def _guided(
     injection: Injection,
     both: LayerText,
     positive: LayerText,
+    watched: Attended,
     request: GenerateRequest,
     options: Options,
 ) -> Denoiser:
@@ -118,6 +122,8 @@ def _guided(
     channels = model.latent_shape(model.native_size)[0]
 
     def masks_of(x0: Tensor) -> Tensor:
+        if options.marked == "attention":
+            return watched.masks(len(x0), (x0.shape[2], x0.shape[3])).to(x0)
         masks = layer_masks(model, x0, channels)[:, None]
         return F.adaptive_avg_pool2d(masks, (x0.shape[2], x0.shape[3])).to(x0)
 

@@ -25,7 +25,7 @@ from layercli.generate._harmonize import (
     styled,
 )
 from layercli.generate._joint import Sampling, Scene, held, sample_frames
-from layercli.generate._layers import decoded_stack, plan_for
+from layercli.generate._layers import decoded_stack, plan_for, with_whole
 from layercli.generate._masks import mask_guide
 from layercli.models.family import Model
 from layercli.models.reuse import deep_features_reused
@@ -37,7 +37,8 @@ class Options(MethodOptions):
 
     Exchange: d, prior ("both" is the paper's; "auto" takes "alpha", the predicted picture's own, where a
     model has it), prior_pass, blend (Eq 1), feedback (Eq 2), share and shield (Algorithm 3), exchange (times
-    at which frames meet), blended_text (the paper gives the blended frame the background's text).
+    at which frames meet), blended_text (the paper gives the blended frame the background's text). whole: the
+    blended frame stays, as a hidden layer.
     """
 
     d: float = 10.0
@@ -49,10 +50,16 @@ class Options(MethodOptions):
     shield: bool = True
     exchange: tuple[int, int] = (0, 1000)
     blended_text: Literal["whole", "background"] = "whole"
+    whole: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_times("exchange", self.exchange)
+        if self.whole and self.exchange[0] > 0:
+            raise LayercliError(
+                "The blended frame is not drawn to its end where frames stop meeting before.",
+                "Try: -O exchange=0-1000 -O whole=yes",
+            )
 
     def rules(self, model: Model) -> Rules:
         """How frames meet; raises LayercliError for the "alpha" prior on a model that has none."""
@@ -89,6 +96,10 @@ def generate(
     plan, known = in_its_frame(model, given, plan_for(request, model))
     total = steps_in_all(request, model, options)
     meets = request.harmonize != "none" and (options.blend or options.share)
+    if options.whole and not meets:
+        raise LayercliError(
+            "Where frames do not meet there is no blended frame to keep.", "Leave -O whole=yes out."
+        )
     whole, behind = styled(request.global_prompt, request), styled(request.background, request)
     scene = Scene(
         foregrounds=[styled(prompt, request) for prompt in request.foregrounds],
@@ -115,9 +126,9 @@ def generate(
         sampled = sample_frames(model, scene, sampling, rules, lambda done: on_step(done, total))
         stack = decoded_stack(request, model, plan, sampled, options.levels, options.specks)
         stack = with_given(stack, given, request)
-        if request.harmonize != "irh":
-            return stack
-        guided = plain_guided(request, model, options, scene.size)
-        return harmonized_stack(
-            request, model, options, plan, sampled, stack, guided, lambda done: on_step(done, total)
-        )
+        if request.harmonize == "irh":
+            guided = plain_guided(request, model, options, scene.size)
+            stack = harmonized_stack(
+                request, model, options, plan, sampled, stack, guided, lambda done: on_step(done, total)
+            )
+        return with_whole(stack, model, plan, sampled) if options.whole else stack

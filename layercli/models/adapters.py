@@ -219,5 +219,6 @@ def _check_digest(folder: Path) -> None:
 
 
 def chosen(rules: type[Any], options: Any) -> Any:
-    """The rules among a plug-in's options, which have the same names."""
-    return rules(**{field.name: getattr(options, field.name) for field in dataclasses.fields(rules)})
+    """The rules among a plug-in's options, by their names; one that these leave out is as usual."""
+    names = [field.name for field in dataclasses.fields(rules) if hasattr(options, field.name)]
+    return rules(**{name: getattr(options, name) for name in names})

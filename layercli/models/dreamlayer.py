@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layercli.core.errors import LayercliError
 from layercli.diffusion import attention as maps
 from layercli.diffusion.attention import Grid
 from layercli.diffusion.context import carry, context_loss, context_map, layout_loss, span_attention
@@ -49,8 +50,9 @@ class Settings:
 class Rules:
     """Which pieces of DreamLayer run; each can be left out.
 
-    refine: Eq 5; share: Eq 10 and 11; carry: Eq 9, while t >= carry_from (T_G); extra: the foregrounds' own
-    keys and values.
+    refine: Eq 5; share: Eq 10 and 11; carry: Eq 9, while t >= carry_from (T_G), with or without sharing;
+    extra: the foregrounds' own keys and values; level: how often latents were halved where context maps are
+    read, None for the adapter's own. At another level maps stay as they are read: Eq 5 was not trained there.
     """
 
     refine: bool = True
@@ -58,6 +60,7 @@ class Rules:
     carry: bool = True
     carry_from: int = 850
     extra: bool = True
+    level: int | None = None
 
 
 class KeysValues(nn.Module):
@@ -159,6 +162,14 @@ class Injection:
 
     def __init__(self, adapter: DreamLayer, rules: Rules) -> None:
         self.adapter, self.rules = adapter, rules
+        self.level = adapter.level if rules.level is None else rules.level
+        there = _levels([name for name, *_ in adapter.network])
+        if self.level not in there:
+            raise LayercliError(
+                f"No attention reads text at level {self.level} of this model.",
+                f"There are: {', '.join(map(str, there))}. Try: -O level={there[0]}",
+            )
+        self._refines = rules.refine and self.level == adapter.level
         self._frames: Frames | None = None
         self._read_whole: Tensor | None = None
         self._maps: tuple[Tensor, Tensor] | None = None
@@ -192,7 +203,7 @@ class Injection:
                 raise RuntimeError("the network was not asked since begin()")
             apart = frames.apart(features)
             whole, own = context_map(self._read_whole), context_map(self._read_own)
-            if self.rules.refine:  # Eq 5
+            if self._refines:  # Eq 5
                 whole = self.adapter.refiner(whole, apart[:, -1])
                 own = self.adapter.refiner(own, apart[:, frames.front].flatten(0, 1))
             self._maps = whole, own
@@ -201,7 +212,7 @@ class Injection:
     @property
     def map_grid(self) -> Grid:
         """The grid of `maps`."""
-        return maps.grid_at(self._grid, self.adapter.level)
+        return maps.grid_at(self._grid, self.level)
 
     def losses(self, alphas: Tensor) -> tuple[Tensor, Tensor]:
         """L_c and L_layout (Eq 6, 7) of the last call; alphas: (P, k, h, w) on the latents' grid."""
@@ -216,11 +227,12 @@ class Injection:
     def __call__(self, call: AttentionCall) -> Tensor:
         """The edit: what an attention layer returns for a batch of frames."""
         frames = self.frames()
-        if self.rules.share and frames.each > 1 and _shares(call.layer):
+        meets = self.rules.share or self.rules.carry
+        if meets and frames.each > 1 and _shares(call.layer):
             return self._shared(call, frames)
         query, key, value = self._heads(call)
         whole = frames.whole and frames.foregrounds and self._spans is not None
-        if whole and call.layer.cross and _level(call.layer.name) == self.adapter.level:
+        if whole and call.layer.cross and _level(call.layer.name) == self.level:
             self._read(call, query, key)
         return call.project(call.attend(query, key, value, call.bias()))
 
@@ -247,14 +259,22 @@ class Injection:
         self._features = call.hidden
 
     def _shared(self, call: AttentionCall, frames: Frames) -> Tensor:
-        """Layer-shared self-attention: every frame attends to the tokens of all frames (Eq 10, 11)."""
+        """Layer-shared self-attention: every frame attends to the tokens of all frames (Eq 10, 11).
+
+        Without sharing, it attends to its own, with what Eq 9 carried into them.
+        """
         query, key, value = self._heads(call)
         alone = call.attend(query, key, value)
         carried = self._carried(call.hidden, frames)
         if carried is not call.hidden:
             query, key, value = self._heads(call.on(carried))
-        q, k, v = (frames.apart(heads).transpose(1, 2).flatten(2, 3) for heads in (query, key, value))
-        shared = call.attend(q, k, v).unflatten(1, (frames.each, -1)).flatten(0, 1)
+        elif not self.rules.share:
+            return call.project(alone)
+        if self.rules.share:
+            q, k, v = (frames.apart(heads).transpose(1, 2).flatten(2, 3) for heads in (query, key, value))
+            shared = call.attend(q, k, v).unflatten(1, (frames.each, -1)).flatten(0, 1)
+        else:
+            shared = call.attend(query, key, value)
         gate = self.adapter.gates[self.adapter.shared.index(call.layer.index)].to(alone.dtype)
         return call.project(alone + gate * (shared - alone))
 
@@ -286,9 +306,14 @@ def context_level(unet: Any) -> int:
     positions a side is taken among the down blocks that read text: 16 x 16 of 64 for SD1.5, but 8 x 8 of 16
     for the embedded model, which has attention at 8 x 8 and 4 x 4 alone.
     """
-    levels = {_level(name) for name, *_ in layer_sizes(unet) if _down(name)}
     side = int(unet.config.sample_size)
-    return min(sorted(levels), key=lambda level: abs(math.log2(side / 2**level / 16)))
+    levels = _levels([name for name, *_ in layer_sizes(unet)])
+    return min(levels, key=lambda level: abs(math.log2(side / 2**level / 16)))
+
+
+def _levels(names: list[str]) -> list[int]:
+    """The levels at which down blocks read text."""
+    return sorted({_level(name) for name in names if _down(name)})
 
 
 def _down(name: str) -> bool:

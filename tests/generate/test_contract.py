@@ -16,6 +16,7 @@ from PIL import Image
 from layercli.core import registry
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
+from layercli.core.layers import WHOLE
 from layercli.core.pixels import quantize
 from layercli.models.dreamlayer import DreamLayer
 from layercli.models.family import Model
@@ -205,10 +206,30 @@ def test_impossible_options_are_refused(method: str) -> None:
             module.Options(**wrong)
 
 
+def test_the_whole_picture_is_kept_hidden(model: Model, adapters: Any) -> None:
+    """LayerFusion's blended frame and DreamLayer's global one; the composite stays what it was."""
+    for method in ("layerfusion", "dreamlayer"):
+        module, options = options_of(method, model, adapters)
+        request = asked(model, steps=2)
+        plain = module.generate(request, model, options)
+        kept = module.generate(request, model, dataclasses.replace(options, whole=True))
+        assert kept.names == (*plain.names, WHOLE) and not kept.layer(WHOLE).visible
+        assert np.array_equal(kept.flatten(), plain.flatten())
+        whole = kept.placed(WHOLE)
+        assert (whole[..., 3] == 1).all() and not np.array_equal(whole, kept.flatten())
+    module, options = options_of("layerfusion", model, adapters, whole="yes")
+    with pytest.raises(LayercliError, match="do not meet"):
+        module.generate(asked(model, harmonize="none"), model, options)
+    with pytest.raises(LayercliError, match="not drawn to its end"):
+        options_of("layerfusion", model, adapters, whole="yes", exchange="200-1000")
+
+
 CHANGES: dict[str, dict[str, Any]] = {
-    "dreamlayer": {"refine": False, "share": False, "carry": False, "carry_from": 2000, "extra": False},
+    "dreamlayer": {"refine": False, "share": False, "carry": False, "carry_from": 2000, "extra": False}
+    | {"whole": True},
     "layerdiff": {"inter": False, "intra": False, "feed": False, "enhance": "none", "inject": False}
-    | {"own_text": "whole", "negatives": "none", "smg": 0.0, "sigma": 0.3, "conceal": "outside"},
+    | {"own_text": "whole", "negatives": "none", "smg": 0.0, "sigma": 0.3, "conceal": "outside"}
+    | {"marked": "attention"},
 }
 
 
@@ -218,7 +239,8 @@ def test_every_piece_of_a_trained_method_changes_the_picture(
     model: Model, adapters: Any, method: str
 ) -> None:
     module, options = options_of(method, model, adapters)
-    shared = {field.name for field in dataclasses.fields(module.Options.__mro__[1])} | {"adapter"}
+    # This model reads text at one level alone.
+    shared = {field.name for field in dataclasses.fields(module.Options.__mro__[1])} | {"adapter", "level"}
     assert set(CHANGES[method]) == {field.name for field in dataclasses.fields(options)} - shared
     # The first of eight times is above T_G whatever the spacing; LayerDiff has no such threshold.
     request = asked(model, harmonize="over", steps=8 if method == "dreamlayer" else 2)

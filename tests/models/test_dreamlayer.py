@@ -90,6 +90,27 @@ def test_features_are_carried_above_the_threshold_alone(model: Model) -> None:
         assert torch.equal(carried, not_carried) == same
 
 
+def test_features_are_carried_without_sharing_too(model: Model) -> None:
+    adapter = trained(DreamLayer(model.unet, SMALL))
+    for t, same in ((849, True), (850, False)):
+        _, carried = asked(model, adapter, t, Rules(share=False))
+        _, neither = asked(model, adapter, t, Rules(share=False, carry=False))
+        assert torch.equal(carried, neither) == same
+
+
+def test_context_maps_are_read_at_another_level() -> None:
+    model = tiny.embedded()
+    adapter = trained(DreamLayer(model.unet, SMALL))
+    own = asked(model, adapter, 900, Rules(refine=False))[1]
+    assert torch.equal(asked(model, adapter, 900, Rules(refine=False, level=1))[1], own)
+    coarse = asked(model, adapter, 900, Rules(level=2))[1]
+    assert not torch.allclose(coarse, own)
+    assert torch.equal(asked(model, adapter, 900, Rules(refine=False, level=2))[1], coarse)
+    with pytest.raises(LayercliError, match="at level 0") as caught:
+        asked(model, adapter, 900, Rules(level=0))
+    assert "There are: 1, 2." in caught.value.hint
+
+
 def test_pictures_of_a_batch_do_not_see_each_other(model: Model) -> None:
     adapter = trained(DreamLayer(model.unet, SMALL))
     with torch.no_grad(), adapter.injected(model.unet) as injection:
