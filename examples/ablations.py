@@ -1,102 +1,78 @@
-"""Redo the papers' ablations on a model without adapters: pieces off, or set otherwise, on the same seeds.
+"""Redo the papers' ablations on a model and its adapters: pieces off, or set otherwise, on the same seeds.
 
-    python examples/ablations.py ablations --prompts 12 --seeds 2
+    python examples/ablations.py ablations --prompts 16 --seeds 2 --workers 2
 
-Pictures and scores that are there are kept, so an interrupted run goes on; --estimate tells how long it
-takes. A number's interval is a 95% bootstrap over pictures. It is marked + (better) or - (worse) where the
-interval of its difference, picture by picture, to the first variant of its group leaves zero out. What needs
-a trained adapter is not here: T_G and the levels of context maps (DreamLayer), prompt enhancer and SMG
-(LayerDiff).
+Pictures and scores that are there are kept, so an interrupted run goes on, and variants that ask for the same
+picture share it; --estimate tells how long all takes. What a claim compares is paired picture by picture and
+averaged over the seeds of a prompt; intervals are 95% bootstraps over prompts. "agrees" or "disagrees" is
+said where the interval of the difference leaves zero out; of twenty claims about nothing, one would be too.
+What would have to be trained again without a piece (LayerDiff's mask dilation and scalar, Table 2; the losses
+of DreamLayer's Eq 6 and 7) is not here. Tables: OUT/ablations.md; everything: OUT/ablations.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import multiprocessing
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from paper_ablations.tables import claims_table, group_table, judged, legend, told_of
+from paper_ablations.variants import GROUPS, MAPS, Group, Variant
 
 from layercli.cli.drawing import draw_missing, hold_to, model_weights, planned
-from layercli.cli.gathering import gather
+from layercli.cli.making import METHODS
 from layercli.cli.output import Output
+from layercli.core import registry
 from layercli.core.errors import LayercliError
-from layercli.evaluate._board import layered_prompts
-from layercli.evaluate._run import evaluate, load_metrics
-from layercli.evaluate._statistics import bootstrap, paired
+from layercli.core.requests import GenerateRequest
+from layercli.evaluate._board import layered_prompts, spread
 from layercli.formats._files import atomic
 
-METRICS = ("recognition", "leakage", "recomposition", "seam")
-# number -> whether more of it is better; differences across a seam are as good as they are small.
-NUMBERS = {
-    "recognition.top1": True,
-    "recognition.top5": True,
-    "leakage.copied": False,
-    "leakage.echo": False,
-    "recomposition.mean": False,
-    "seam.light": False,
-    "seam.colour": False,
-    "seam.sharpness": False,
-}
+Scores = dict[str, dict[str, float]]
+ADAPTERS = ("dreamlayer", "layerdiff")
 
 
-@dataclass(frozen=True)
-class Variant:
-    """A request with something off or otherwise. fields: of the request; options: of the method."""
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Pictures of one setting, in a folder that the setting names; fields: of the request."""
 
-    name: str
-    options: dict[str, str] = field(default_factory=dict)
-    fields: dict[str, object] = field(default_factory=dict)
+    folder: Path
+    prompts: tuple[tuple[tuple[str, ...], str], ...]
+    seeds: int
+    fields: Mapping[str, Any]
 
-
-# The paper's own harmonising: the whole fused picture, and not its light alone, is what is seen.
-_PLAIN = {"fuse": "latents", "transfer": "all", "against": "no"}
-GROUPS = {
-    "irh": [
-        Variant("400-600 (paper)", {**_PLAIN, "window": "400-600"}),
-        Variant("200-400", {**_PLAIN, "window": "200-400"}),
-        Variant("600-800", {**_PLAIN, "window": "600-800"}),
-        Variant("100-900", {**_PLAIN, "window": "100-900"}),
-        Variant("off", {}, {"harmonize": "over"}),
-        Variant("light alone (ours)", {}),
-    ],
-    "prior": [
-        Variant("structure x content (paper)", {"prior": "both"}),
-        Variant("structure", {"prior": "structure"}),
-        Variant("content", {"prior": "content"}),
-        Variant("the model's alpha (ours)", {"prior": "alpha"}),
-        Variant("none", {"blend": "no", "feedback": "no"}),
-    ],
-    "d": [Variant("10 (paper)", {"d": "10"})] + [Variant(d, {"d": d}) for d in ("1", "5", "30")],
-    "exchange": [
-        Variant("all", {}),
-        Variant("no feedback (Eq 2)", {"feedback": "no"}),
-        Variant("no sharing (Alg 3)", {"share": "no"}),
-        Variant("no shield (Alg 3)", {"shield": "no"}),
-        Variant("background's text (paper)", {"blended_text": "background"}),
-        Variant("frames apart", {}, {"harmonize": "none"}),
-    ],
-    "cfg": [
-        Variant("4 (default)", {}, {"guidance": 4.0}),
-        *(Variant(f"{g:g}", {}, {"guidance": g}) for g in (1.0, 2.5, 7.5)),
-    ],
-}
+    @property
+    def pictures(self) -> list[Any]:
+        return list(planned(self.prompts, range(self.seeds), self.folder, **self.fields))
 
 
 def main() -> None:
-    """Draw, score and compare; tables on stdout, all of it in OUT/ablations.json."""
+    """Draw, score and compare."""
+    names = [*GROUPS, "maps"]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, nargs="?", default=Path("ablations"))
     parser.add_argument("--model", default="embedded")
-    parser.add_argument("--prompts", type=int, default=12)
+    parser.add_argument("--prompts", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--groups", default=",".join(GROUPS), help=f"some of {', '.join(GROUPS)}")
-    parser.add_argument("--estimate", action="store_true", help="draw one picture and tell how long all take")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=1, help="processes, of one thread each")
+    parser.add_argument("--groups", default=",".join(names), help=f"some of {', '.join(names)}")
+    for kind in ADAPTERS:
+        parser.add_argument(f"--{kind}", default="", metavar="DIR", help="an adapter; else the model's own")
+    parser.add_argument(
+        "--estimate", action="store_true", help="draw a few pictures and tell how long all take"
+    )
     asked = parser.parse_args()
-    unknown = [name for name in asked.groups.split(",") if name not in GROUPS]
+    unknown = [name for name in asked.groups.split(",") if name not in names]
     if unknown:
-        parser.error(f'there is no group "{unknown[0]}"; there are {", ".join(GROUPS)}')
+        parser.error(f'there is no group "{unknown[0]}"; there are {", ".join(names)}')
     try:
         run(asked)
     except LayercliError as error:
@@ -106,99 +82,144 @@ def main() -> None:
 def run(asked: argparse.Namespace) -> None:
     """Every variant of the groups asked for, and the tables."""
     asked.out.mkdir(parents=True, exist_ok=True)
-    hold_to(asked.out, {"model": asked.model, "steps": asked.steps, "weights": model_weights(asked.model)})
-    groups = {name: GROUPS[name] for name in asked.groups.split(",")}
+    weights = {k: v for k, v in model_weights(asked.model).items() if not k.startswith(ADAPTERS)}
+    hold_to(asked.out, {"model": asked.model, "steps": asked.steps, "weights": weights})
+    names = asked.groups.split(",")
+    groups = {name: GROUPS["dreamlayer" if name == "maps" else name] for name in names}
+    jobs = {
+        name: {variant.name: job_of(asked, group, variant) for variant in group.variants}
+        for name, group in groups.items()
+    }
+    unique = {job.folder: job for of_group in jobs.values() for job in of_group.values()}
     if asked.estimate:
-        estimate(asked, sum(map(len, groups.values())))
+        estimate(asked, list(unique.values()), sum(map(len, jobs.values())))
         return
-    told = {}
-    for name, variants in groups.items():
-        values = {variant.name: scores(asked, name, variant) for variant in variants}
-        told[name] = compared(values)
-        print(table(name, told[name]))
+    missing = [job for job in unique.values() if kept_scores(job) is None]
+    if asked.workers > 1 and missing:
+        with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as pool:
+            list(pool.map(in_one_thread, missing))
+    told: dict[str, Any] = {"prompts": asked.prompts, "seeds": asked.seeds, "steps": asked.steps}
+    claims, tables = [], []
+    for name, group in groups.items():
+        if name == "maps":
+            group, values = MAPS, map_scores(asked, jobs[name]["LSSA and CACA"])
+        else:
+            values = {variant: scored(job) for variant, job in jobs[name].items()}
+        told[name] = {"variants": told_of(group, values)}
+        told[name]["claims"] = [one for claim in group.claims if (one := judged(claim, values)) is not None]
+        claims += told[name]["claims"]
+        tables.append(group_table(name, group, told[name]["variants"]))
+        text = "\n".join([claims_table(claims), legend(), *tables])
         with atomic(asked.out / "ablations.json") as part:
             part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with atomic(asked.out / "ablations.md") as part:
+            part.write_text(text, encoding="utf-8")
+    print(text, end="")
 
 
-def chosen_prompts(count: int) -> list[tuple[tuple[str, ...], str]]:
-    """As many of the scoreboard's layered prompts, from all over its list."""
-    prompts = layered_prompts()
-    return [prompts[round(i * (len(prompts) - 1) / max(1, count - 1))] for i in range(count)]
+def job_of(asked: argparse.Namespace, group: Group, variant: Variant) -> Job:
+    """What a variant asks for; the same settings, however they are written, have the same folder."""
+    options = dict(variant.options)
+    harmonize = str(variant.fields.get("harmonize", group.harmonize))
+    adapter = getattr(asked, group.method, "")
+    if adapter:
+        options["adapter"] = str(adapter)
+    if group.whole and harmonize == "over":
+        options["whole"] = "yes"
+    fields = {
+        "model": asked.model, "method": group.method, "steps": asked.steps, "options": options,
+        "guidance": GenerateRequest.guidance, **variant.fields, "harmonize": harmonize,
+    }  # fmt: skip
+    module = registry.load(METHODS, group.method)
+    settings = {**fields, "options": asdict(registry.options_for(module, options))}
+    if group.method in ADAPTERS:
+        from layercli.models.adapters import adapter_folder, adapter_hashes
+
+        settings["adapter"] = adapter_hashes(adapter_folder(adapter, asked.model, group.method), group.method)
+    told = json.dumps(settings, sort_keys=True, default=str)
+    folder = asked.out / "pictures" / f"{group.method}-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+    prompts = tuple(spread(layered_prompts(), asked.prompts))
+    return Job(folder=folder, prompts=prompts, seeds=asked.seeds, fields=fields)
 
 
-def scores(asked: argparse.Namespace, group: str, variant: Variant) -> dict[str, dict[str, float]]:
-    """The numbers of every picture of a variant; drawn and measured where they are not there yet."""
-    folder = asked.out / group / "".join(c if c.isalnum() or c in "-." else "_" for c in variant.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = folder / "scores.json"
-    prompts, seeds = chosen_prompts(asked.prompts), range(asked.seeds)
-    fields = {"model": asked.model, "steps": asked.steps, **variant.fields}
-    pictures = list(planned(prompts, seeds, folder, options=variant.options, **fields))
-    names = {picture.targets[0].path.stem for picture in pictures}
-    if kept.is_file() and (found := json.loads(kept.read_text(encoding="utf-8"))).keys() == names:
+def kept_scores(job: Job) -> Scores | None:
+    """The numbers of a job's pictures, where all of them were measured before."""
+    file = job.folder / "scores.json"
+    if not file.is_file():
+        return None
+    found: Scores = json.loads(file.read_text(encoding="utf-8"))
+    names = {picture.targets[0].path.stem for picture in job.pictures}
+    return found if found.keys() == names else None
+
+
+def scored(job: Job) -> Scores:
+    """The numbers of every picture of a job; drawn and measured where they are not there yet."""
+    from paper_ablations.measures import measured
+
+    if (found := kept_scores(job)) is not None:
         return found
+    job.folder.mkdir(parents=True, exist_ok=True)
+    pictures = job.pictures
     draw_missing(Output(), pictures)
-    measured = evaluate(gather(folder, "files")[0], None, load_metrics(METRICS, {})).values
-    found = {
-        name: {key: value for key, value in values.items() if key in NUMBERS}
-        for name, values in measured.items()
-        if name in names
-    }
-    with atomic(kept) as part:
+    names = {picture.targets[0].path.stem for picture in pictures}
+    found = {name: values for name, values in measured(job.folder).items() if name in names}
+    with atomic(job.folder / "scores.json") as part:
         part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found
 
 
-def compared(values: dict[str, dict[str, dict[str, float]]]) -> dict[str, dict[str, dict[str, float | None]]]:
-    """variant -> number -> its mean and interval, and its difference to the first variant, paired."""
-    first = next(iter(values.values()))
-    told: dict[str, dict[str, dict[str, float | None]]] = {}
-    for name, found in values.items():
-        told[name] = {}
-        for number, more in NUMBERS.items():
-            both = [s for s in found if number in found[s] and number in first.get(s, {})]
-            size = abs if number.startswith("seam.") else float
-            mine, theirs = ([float(size(run[s][number])) for s in both] for run in (found, first))
-            if len(both) < 2:
-                continue
-            low, high = bootstrap(mine)
-            told[name][number] = {"n": len(both), "mean": sum(mine) / len(mine), "low": low, "high": high}
-            if found is not first:
-                difference = asdict(paired(theirs, mine, higher_is_better=more))
-                told[name][number] |= {f"paired_{key}": value for key, value in difference.items()}
-    return told
+def in_one_thread(job: Job) -> None:
+    """A job in a process of its own."""
+    import torch
+
+    torch.set_num_threads(1)
+    scored(job)
 
 
-def table(group: str, told: dict[str, dict[str, dict[str, float | None]]]) -> str:
-    """A Markdown table; a difference whose interval leaves zero out is marked + (better) or - (worse)."""
-    rows = [f"| {group} | " + " | ".join(NUMBERS) + " |", "|---" * (len(NUMBERS) + 1) + "|"]
-    for name, numbers in told.items():
-        cells = []
-        for number, more in NUMBERS.items():
-            entry = numbers.get(number)
-            if entry is None:
-                cells.append("")
-                continue
-            mark = ""
-            low, high = entry.get("paired_low"), entry.get("paired_high")
-            if low is not None and high is not None and (low > 0 or high < 0):
-                mark = " +" if (low > 0) == more else " -"
-            cells.append(f"{entry['mean']:.3g} ({entry['low']:.3g} – {entry['high']:.3g}){mark}")
-        rows.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(rows) + "\n"
+def map_scores(asked: argparse.Namespace, job: Job) -> dict[str, Scores]:
+    """How the context maps of each level go with the alphas, in the pictures of DreamLayer's own setting."""
+    from paper_ablations.measures import maps_of
+
+    from layercli.models.adapters import adapter_folder
+    from layercli.models.catalog import load_model
+    from layercli.models.dreamlayer import KIND, DreamLayer, Rules
+
+    names = scored(job)
+    model = load_model(asked.model, "cpu")
+    adapter = DreamLayer.load(adapter_folder(asked.dreamlayer, asked.model, KIND), model.unet)
+    adapter.made_ready(model.device, model.dtype)
+    own = adapter.level
+    rules = {
+        "refined (Eq 5)": Rules(),
+        "finest": Rules(refine=False, level=own),
+        "coarser": Rules(refine=False, level=own + 1),
+    }
+    return {
+        variant: {name: maps_of(model, adapter, job.folder / f"{name}.psd", rule) for name in names}
+        for variant, rule in rules.items()
+    }
 
 
-def estimate(asked: argparse.Namespace, variants: int) -> None:
-    """Draw one picture and tell how long all of them take."""
-    (picture,) = planned(chosen_prompts(1), [0], asked.out, model=asked.model, steps=asked.steps)
-    picture.targets[0].path.unlink(missing_ok=True)
-    began = time.monotonic()
-    draw_missing(Output(), [picture])
-    seconds = time.monotonic() - began
-    picture.targets[0].path.unlink()
-    count = variants * asked.prompts * asked.seeds
+def estimate(asked: argparse.Namespace, jobs: list[Job], variants: int) -> None:
+    """Draw one picture a kind of job and tell how long all of them take, in time of a processor."""
+    seconds: dict[tuple[str, str], float] = {}
+    for job in jobs:
+        kind = (str(job.fields["method"]), str(job.fields["harmonize"]))
+        if kind not in seconds:
+            job.folder.mkdir(parents=True, exist_ok=True)
+            (one, *_) = (picture for picture in job.pictures)
+            one.targets[0].path.unlink(missing_ok=True)
+            began = time.process_time()
+            draw_missing(Output(), [one])
+            seconds[kind] = time.process_time() - began
+            one.targets[0].path.unlink()
+    each = len(jobs[0].prompts) * asked.seeds
+    total = sum(seconds[str(job.fields["method"]), str(job.fields["harmonize"])] * each for job in jobs)
+    for (method, harmonize), took in seconds.items():
+        print(f"{method}, {harmonize}: {took:.1f} s of a processor a picture, the model's loading included")
     print(
-        f"{variants} variants, {count} pictures of {seconds:.0f} s: about {count * seconds / 60:.0f} minutes"
+        f"{variants} variants of {len(jobs)} settings, {len(jobs) * each} pictures: "
+        f"about {total / max(1, asked.workers) / 60:.0f} minutes with {asked.workers} processes"
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -198,23 +200,68 @@ def test_own_files_become_training_data(tmp_path, model):
     assert len(np.load(tmp_path / "runs/files-latents/frames-layered-0-000000.npy")) == 3
 
 
-def test_ablations_are_drawn_scored_and_kept(tmp_path, model):
-    words = ("out", "--model", model, "--prompts", "2", "--seeds", "1", "--steps", "2")
-    estimated = example("ablations.py", tmp_path, *words, "--estimate")
-    assert estimated.returncode == 0, estimated.stderr
-    assert estimated.stdout.startswith("25 variants, 50 pictures of ")
-    done = example("ablations.py", tmp_path, *words, "--groups", "d")
-    assert done.returncode == 0, done.stderr
-    rows = [line.split(" | ")[0] for line in done.stdout.splitlines() if line]
-    assert [row.strip("| ") for row in rows[2:]] == ["10 (paper)", "1", "5", "30"]
-    told = json.loads((tmp_path / "out/ablations.json").read_text())["d"]
-    assert told["1"]["recomposition.mean"]["n"] == 2 and "paired_chance" in told["1"]["recomposition.mean"]
+@pytest.fixture
+def ablations(tmp_path, monkeypatch, capsys):
+    """examples/ablations.py in this process: words -> what it prints."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module("ablations")
+
+    def run(*words: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["ablations.py", *words])
+        capsys.readouterr()
+        module.main()
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_ablations_are_drawn_scored_judged_and_kept(tmp_path, model, ablations):
+    own = shutil.copytree(model, tmp_path / "model")
+    for kind in ("dreamlayer", "layerdiff"):
+        tiny.adapter(own, own / kind, kind, 1)
+    words = ("out", "--model", "model", "--prompts", "2", "--seeds", "1", "--steps", "2")
+    estimated = ablations(*words, "--estimate")
+    assert "43 variants of 35 settings, 70 pictures" in estimated
+    told_first = ablations(*words, "--groups", "d,masks", "--workers", "2")
     drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.psd")}
-    assert len(drawn) == 8
-    again = example("ablations.py", tmp_path, *words, "--groups", "d")
-    assert again.stdout == done.stdout
+    assert len(drawn) == 16  # d = 10 and self x cross are one setting
+    text = ablations(*words, "--groups", "d,masks,maps,enhancer")
     assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
+    assert text == (tmp_path / "out/ablations.md").read_text()
+    rows = [line for line in told_first.splitlines() if line.startswith("| LayerFusion Fig 8d")]
+    assert len(rows) == 3 and all(row in text for row in rows)
+    assert "| LayerDiff Table 2: S + C better than no enhancer | chance |" in text
+    told = json.loads((tmp_path / "out/ablations.json").read_text())
+    assert told["d"]["variants"]["d = 10"] == told["masks"]["variants"]["self x cross"]
+    assert told["masks"]["variants"]["self alone"]["agree"]["mean"] > 0  # the whole frame is no composite
+    assert list(told["maps"]["variants"]) == ["refined (Eq 5)", "finest", "coarser"]
     assert 'there is no group "no"' in example("ablations.py", tmp_path, "--groups", "no").stderr
+
+
+def test_a_claim_is_judged_by_its_direction(monkeypatch):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    judged = importlib.import_module("paper_ablations.tables").judged
+    claim_of = importlib.import_module("paper_ablations.variants").Claim
+    pictures = {f"{p:03d}-seed{s}": p + s for p in range(6) for s in (0, 1)}
+    values = {
+        name: {picture: {"agree": v * k, "chance": v * k} for picture, v in pictures.items()}
+        for name, k in (("few", 1.0), ("many", 2.0))
+    }
+    for number, better, verdict in (
+        ("agree", "few", "agrees"),
+        ("agree", "many", "disagrees"),
+        ("chance", "few", "disagrees"),
+        ("chance", "many", "agrees"),
+    ):
+        worse = "many" if better == "few" else "few"
+        claim = claim_of(source="", better=better, worse=worse, number=number)
+        found = judged(claim, values)
+        assert (found["verdict"], found["n"]) == (verdict, 6)  # prompts, not pictures
+        assert (
+            judged(claim, {"few": values["few"], "many": values["few"]})["verdict"] == "no difference shown"
+        )
+        assert judged(claim, {"few": values["few"]}) is None
 
 
 def test_layered_methods(tmp_path, model):

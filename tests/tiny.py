@@ -267,3 +267,21 @@ def save(family: str, folder: Path) -> Path:
     name = {"sd15": "StableDiffusionPipeline", "sdxl": "StableDiffusionXLPipeline"}[family]
     (folder / "model_index.json").write_text(json.dumps({"_class_name": name}))
     return folder
+
+
+def adapter(model: Path, folder: Path, kind: str, seed: int, *, base: bool = True) -> Path:
+    """An adapter for a model's folder with weights by chance, as a training run leaves it."""
+    from layercli.models import dreamlayer, layerdiff
+    from layercli.models.catalog import load_model
+
+    loaded = load_model(str(model), "cpu")
+    made: dreamlayer.DreamLayer | layerdiff.LayerDiff = (
+        dreamlayer.DreamLayer(loaded.unet, dreamlayer.Settings(rank=2, width=8, heads=2, refiners=1))
+        if kind == "dreamlayer"
+        else layerdiff.LayerDiff(loaded.unet, layerdiff.Settings(masks=False, rank=2, width=8))
+    )
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    return made.save(folder, loaded.weight_hashes() if base else None)

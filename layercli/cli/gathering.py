@@ -20,7 +20,7 @@ from PIL import Image
 from layercli.cli.files import FORMATS, read_stack
 from layercli.core import registry
 from layercli.core.errors import LayercliError
-from layercli.core.layers import WHOLE, Layer, LayerStack, Size
+from layercli.core.layers import Layer, LayerStack, Size
 from layercli.core.pixels import open_image
 from layercli.core.registry import suggest
 from layercli.evaluate._run import Run
@@ -131,23 +131,16 @@ def _files(folder: Path) -> list[Found]:
 def _from_file(path: Path, name: str) -> Sample:
     stack = read_stack(path)
     request = stack.receipt.request if stack.receipt is not None else {}
-    asked, drawn = request.get("foregrounds"), _drawn_whole(stack)
+    asked = request.get("foregrounds")
     return Sample(
         name=name,
         stack=stack,
-        whole=_merged_of(path) if drawn is None else drawn,
+        whole=_merged_of(path),
         prompt=_prompt(request),
         asked=tuple(asked) if isinstance(asked, list) else None,
         seed=request.get("seed") if isinstance(request.get("seed"), int) else None,
         seconds=stack.receipt.seconds if stack.receipt is not None else None,
     )
-
-
-def _drawn_whole(stack: LayerStack) -> np.ndarray | None:
-    """The frame of the whole picture that was drawn with the layers, where it was kept (-O whole=yes)."""
-    asked = stack.receipt.request.get("options", {}) if stack.receipt is not None else {}
-    kept = [layer for layer in stack.layers if layer.name.startswith(WHOLE) and not layer.visible]
-    return stack.placed(kept[-1].name) if kept and "whole" in asked else None
 
 
 def _prompt(request: dict[str, object]) -> str:

@@ -8,23 +8,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from layercli.cli.drawing import draw_and_note, hold_to, model_weights, planned
+from layercli.cli.board_methods import layered_by, methods_for
+from layercli.cli.drawing import hold_to, model_weights
 from layercli.cli.evaluating import versions
 from layercli.cli.frames import Frame, draw, frames_of, load_frame, rows_of, run_of
-from layercli.cli.gathering import gather
-from layercli.cli.making import METHODS
 from layercli.cli.naming import check_folder
 from layercli.cli.output import Output
 from layercli.core import registry
 from layercli.core.errors import LayercliError
 from layercli.core.requests import GenerateRequest
 from layercli.evaluate import _board as board
+from layercli.evaluate._board_methods import compare_methods
 from layercli.evaluate._document import SCHEMA, figure
-from layercli.evaluate._run import Evaluation, Run, evaluate, load_metrics
+from layercli.evaluate._run import Evaluation, evaluate, load_metrics
 from layercli.formats._files import atomic
 
 OBJECT_METRICS = ("recognition", "health", "variety")
-STACK_METRICS = ("recomposition", "leakage", "layers", "health", "recognition", "speed")
 CLASSIFIER_NOTE = "trained on real objects alone; it has seen no generated picture"
 
 
@@ -68,7 +67,7 @@ def asked_for(
         seeds=seeds or sizes["seeds"],
         stacks=many,
         scenes=len(board.SCENES) if many else 0,
-        methods=_methods(methods),
+        methods=methods_for(methods, model),
         steps=steps or sizes["steps"],
         guidance=guidance,
         out=out,
@@ -91,18 +90,6 @@ def _nouns(text: str) -> tuple[str, ...]:
     return named
 
 
-def _methods(text: str | None) -> tuple[str, ...]:
-    """Methods of generate by name; the default one alone where none is named."""
-    known = tuple(registry.plugins(METHODS))
-    if text is None:
-        return (GenerateRequest.method,)
-    names = known if text == "all" else tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    for name in names:
-        if name not in known:
-            raise LayercliError(f'There is no method "{name}".', registry.suggest(name, known))
-    return names
-
-
 def run_board(talk: Output, asked: Asked) -> dict[str, Any]:
     """The scoreboard as plain values, written into its folder; pictures that are there are kept."""
     from layercli.vision.object_net import FOLDER, load_object_net
@@ -123,10 +110,13 @@ def run_board(talk: Output, asked: Asked) -> dict[str, Any]:
     scenes = frames_of(asked.out / "scenes", board.SCENES[: asked.scenes], asked.seeds, article=False)
     settings = {"model": asked.model, "steps": asked.steps, "guidance": asked.guidance}
     weights = model_weights(asked.model)
-    hold_to(asked.out, {**settings, "weights": weights})
+    # Adapters are held to by method, so that a new one leaves objects and other methods' pictures standing.
+    base = {name: digest for name, digest in weights.items() if "adapter" not in name}
+    hold_to(asked.out, {**settings, "weights": base})
     draw(talk, asked.model, [*objects, *others], "foreground", steps=asked.steps, guidance=asked.guidance)
     draw(talk, asked.model, scenes, "background", steps=asked.steps, guidance=asked.guidance)
-    methods = {name: _stacks(talk, asked, name) for name in asked.methods} if asked.stacks else {}
+    layered = {name: layered_by(talk, asked, name) for name in asked.methods} if asked.stacks else {}
+    methods = {name: told for name, (told, _) in layered.items()}
     found = _measured(talk, "objects", objects, OBJECT_METRICS)
     heard = _measured(talk, "synonyms", others, ("recognition",)) if others else Evaluation()
     nouns = {str(frame.file): frame.word for frame in objects}
@@ -134,7 +124,7 @@ def run_board(talk: Output, asked: Asked) -> dict[str, Any]:
     rates = {name: board.rate(values) for name, values in top.items()}
     drawn = board.by_noun(heard, {str(frame.file): frame.word for frame in others}, "recognition.top1")
     compared = board.synonyms(top["top1"], drawn)
-    seconds = _seconds(methods)
+    seconds = next((told["shell"]["seconds"] for told in methods.values()), None)
     made = {
         "layercli_board": SCHEMA,
         "versions": versions(),
@@ -154,6 +144,7 @@ def run_board(talk: Output, asked: Asked) -> dict[str, Any]:
         },
         "object_scores": [score.to_dict() for score in found.scores],
         "methods": methods,
+        "compared": compare_methods({name: values.values for name, (_, values) in layered.items()}),
         "goals": board.goals(rates, ceiling, compared, seconds),
     }
     _write(asked, made, objects)
@@ -177,7 +168,7 @@ def _write(asked: Asked, made: dict[str, Any], objects: Sequence[Frame]) -> None
 
 def report(talk: Output, made: dict[str, Any], out: Path) -> None:
     """Every number on stdout, the goals last."""
-    from layercli.evaluate._board_page import lines
+    from layercli.evaluate._board_page import lines, shell_rows
 
     rows = [
         (name, f"{figure(value)} {unit}".strip(), _between(*ends)) for name, value, *ends, unit in lines(made)
@@ -187,8 +178,12 @@ def report(talk: Output, made: dict[str, Any], out: Path) -> None:
             if score["layers"] == "all":
                 value = f"{figure(score['value'])} {score['unit']}".strip()
                 rows.append((f"{method}: {score['metric']}", value, _between(score["low"], score["high"])))
-        if found["memory_mib"] is not None:
-            rows.append((f"{method}: peak memory", f"{found['memory_mib']:.0f} MiB", ""))
+        rows += [(f"{method}: {name}", value, "") for name, value in shell_rows(found["shell"])]
+    if made["compared"]:
+        rows += [
+            (f"best by {row['number']}", row["best"], row["told"]) for row in made["compared"]["numbers"]
+        ]
+        rows.append(("best method", made["compared"]["best"], made["compared"]["told"]))
     for goal in made["goals"]:
         met = f"{'met' if goal['met'] else 'not met'}: at {goal['at']} {goal['wanted']:g}"
         rows.append((f"goal: {goal['goal']}", figure(goal["value"]), met))
@@ -211,34 +206,3 @@ def _measured(talk: Output, name: str, frames: Sequence[Frame], metrics: Sequenc
             load_metrics(chosen, {}),
             on_step=lambda what, done, total: on_step(done, total),
         )
-
-
-def _stacks(talk: Output, asked: Asked, method: str) -> dict[str, Any]:
-    """Draw the layered prompts by a method, and measure them."""
-    folder = asked.out / "stacks" / method
-    folder.mkdir(parents=True, exist_ok=True)
-    prompts = board.layered_prompts()[: asked.stacks]
-    fields = {"model": asked.model, "method": method, "steps": asked.steps, "guidance": asked.guidance}
-    pictures = list(planned(prompts, [0], folder, **fields))
-    _, memory = draw_and_note(talk, pictures, folder)
-    run, _ = gather(folder, "files")
-    wanted = {picture.targets[0].path.stem for picture in pictures}
-    run = Run(
-        name=run.name, entries=[entry for entry in run.entries if entry.name in wanted], digest=run.digest
-    )
-    found = evaluate(run, None, load_metrics(STACK_METRICS, {}))
-    return {
-        "samples": len(found.counts),
-        "memory_mib": memory,
-        "scores": [score.to_dict() for score in found.scores],
-        "notes": found.notes,
-    }
-
-
-def _seconds(methods: dict[str, Any]) -> float | None:
-    """Seconds a picture of the first method, from the receipts."""
-    for found in methods.values():
-        for score in found["scores"]:
-            if score["metric"] == "speed.seconds" and score["layers"] == "all":
-                return float(score["value"])
-    return None

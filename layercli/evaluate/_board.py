@@ -24,9 +24,13 @@ SCENES = (
     "a sky", "a sunset", "a foggy landscape", "an industrial station interior",
 )  # fmt: skip
 SYNONYMS: Mapping[str, str] = {
-    "kitty": "cat", "puppy": "dog", "automobile": "car", "armchair": "chair", "couch": "sofa",
-    "plane": "airplane", "bike": "bicycle", "bunny": "rabbit", "cottage": "house", "telephone": "phone",
+    "kitty": "cat", "kitten": "cat", "puppy": "dog", "hound": "dog", "canine": "dog", "sedan": "car",
+    "plane": "airplane", "jet": "airplane", "airliner": "airplane", "cycle": "bicycle", "pony": "horse",
+    "stallion": "horse", "hare": "rabbit", "piglet": "pig", "hog": "pig", "yacht": "boat", "vessel": "boat",
+    "fortress": "castle", "cottage": "house", "donut": "doughnut", "eyeglasses": "glasses",
+    "cellphone": "phone", "sneaker": "shoe", "textbook": "book",
 }  # fmt: skip
+"""Words that no caption of the embedded model's training has, and their nouns, which many have."""
 TOP1_GOAL, TOP5_GOAL, SYNONYM_GOAL, SECONDS_GOAL = 0.60, 0.85, 0.15, 10.0
 
 
@@ -143,7 +147,7 @@ def goals(
         short = float(np.mean([word["short"] for word in words]))
         found.append(_goal("synonyms fall short of their nouns by", short, SYNONYM_GOAL, "most"))
     if seconds is not None:
-        found.append(_goal("seconds a layered picture", seconds, SECONDS_GOAL, "most"))
+        found.append(_goal("seconds from the shell to a file", seconds, SECONDS_GOAL, "most"))
     return found
 
 

@@ -35,8 +35,9 @@ def as_page(board: Mapping[str, Any], thumbnails: Mapping[str, Sequence[np.ndarr
         _table(["", "value", "95% interval"], [_line(*row) for row in lines(board)]),
         _synonyms(board["synonyms"]),
     ]
+    parts.append(_compared(board["compared"]))
     for method, found in board["methods"].items():
-        memory = "" if found["memory_mib"] is None else f", peak {found['memory_mib']:.0f} MiB"
+        memory = "".join(f", {name}: {value}" for name, value in shell_rows(found["shell"]))
         parts.append(f"<h2>Layered pictures by {escape(method)}</h2>")
         parts.append(f"<p class=faint>{found['samples']} pictures{memory}</p>")
         parts.append(score_table([Score.from_dict(values) for values in found["scores"]]))
@@ -82,6 +83,29 @@ def _line(name: str, value: float, low: float | None, high: float | None, unit: 
 def _goal(row: Mapping[str, Any]) -> list[str]:
     mark = "<span class=yes>met</span>" if row["met"] else "<span class=no>not met</span>"
     return [escape(row["goal"]), figure(row["value"]), f"at {row['at']} {row['wanted']:g}", mark]
+
+
+def shell_rows(shell: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What one picture took from the shell, in words."""
+    names = (("seconds", "from the shell", "s"), ("processor_seconds", "of a processor", "s"))
+    rows = [(name, f"{shell[key]:.1f} {unit}") for key, name, unit in names if shell[key] is not None]
+    if shell["memory_mib"] is not None:
+        rows.append(("peak memory", f"{shell['memory_mib']:.0f} MiB"))
+    return rows
+
+
+def _compared(found: Mapping[str, Any]) -> str:
+    """Every number by every method, the best one named; nothing for one method alone."""
+    if not found:
+        return ""
+    methods = list(found["points"])
+    rows = []
+    for row in found["numbers"]:
+        means = [figure(row["means"][name]) if name in row["means"] else "" for name in methods]
+        rows.append([escape(row["number"]), *means, escape(row["best"]), escape(row["told"])])
+    heads = ["", *map(escape, methods), "best", ""]
+    told = f"<p>Best method: <b>{escape(found['best'])}</b>. {escape(found['told'])}</p>"
+    return "<h2>Methods side by side</h2>" + _table(heads, rows) + told
 
 
 def _synonyms(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -7,35 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 from layercli.cli.files import read_stack
 from layercli.core.errors import LayercliError
-from layercli.models.adapters import FILE, Adapter
-from layercli.models.catalog import load_model
-from layercli.models.dreamlayer import DreamLayer
-from layercli.models.dreamlayer import Settings as DreamSettings
-from layercli.models.layerdiff import LayerDiff
-from layercli.models.layerdiff import Settings as DiffSettings
+from layercli.models.adapters import FILE
 from layercli.train import export
 from tests import tiny
 
 ASKED = ("--fg", "a dog", "--bg", "a beach", "--steps", "2", "--harmonize", "over")
-
-
-def saved(model: Path, folder: Path, kind: str, seed: int, *, base: bool = True) -> Path:
-    """An adapter with weights by chance, as a training run leaves it."""
-    loaded = load_model(str(model), "cpu")
-    small: Adapter = (
-        DreamLayer(loaded.unet, DreamSettings(rank=2, width=8, heads=2, refiners=1))
-        if kind == "dreamlayer"
-        else LayerDiff(loaded.unet, DiffSettings(masks=False, rank=2, width=8))
-    )
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in small.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return small.save(folder, loaded.weight_hashes() if base else None)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +22,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model's folder with both adapters in it."""
     folder = tiny.save("embedded", tmp_path_factory.mktemp("model"))
     for kind in export.ADAPTERS:
-        saved(folder, folder / kind, kind, 1)
+        tiny.adapter(folder, folder / kind, kind, 1)
     return folder
 
 
@@ -53,7 +32,7 @@ def test_a_models_own_adapter_is_taken_unless_another_is_named(run, here, model:
     own = run(*words, "-o", "own.psd")
     assert own.exit_code == 0, own.output
     assert "was trained on another" not in own.stderr
-    other = saved(model, here / "other", kind, 2)
+    other = tiny.adapter(model, here / "other", kind, 2)
     named = run(*words, "-O", f"adapter={other}", "-o", "named.psd")
     assert named.exit_code == 0, named.output
     first, second = read_stack(here / "own.psd").receipt, read_stack(here / "named.psd").receipt
@@ -62,7 +41,7 @@ def test_a_models_own_adapter_is_taken_unless_another_is_named(run, here, model:
 
 
 def test_an_adapter_of_other_weights_is_doubted(run, here, model: Path):
-    other = saved(model, here / "other", "dreamlayer", 2)
+    other = tiny.adapter(model, here / "other", "dreamlayer", 2)
     config = json.loads((other / "config.json").read_text())
     name = next(name for name in config["base"] if name.startswith("unet/"))
     config["base"][name] = "0" * 64
@@ -76,10 +55,10 @@ def test_an_adapter_of_other_weights_is_doubted(run, here, model: Path):
 def test_a_damaged_adapter_has_its_sentence(run, here, model: Path):
     """Cut off, and exchanged for another one that fits."""
     words = ("generate", *ASKED, "--model", model, "--method", "dreamlayer", "-o", "a.psd", "-O")
-    cut = saved(model, here / "cut", "dreamlayer", 1)
+    cut = tiny.adapter(model, here / "cut", "dreamlayer", 1)
     (cut / FILE).write_bytes((cut / FILE).read_bytes()[:-100])
-    swapped = saved(model, here / "swapped", "dreamlayer", 1)
-    shutil.copyfile(saved(model, here / "second", "dreamlayer", 2) / FILE, swapped / FILE)
+    swapped = tiny.adapter(model, here / "swapped", "dreamlayer", 1)
+    shutil.copyfile(tiny.adapter(model, here / "second", "dreamlayer", 2) / FILE, swapped / FILE)
     for folder, sentence in ((cut, "was cut off"), (swapped, "is not the file that the config.json")):
         done = run(*words, f"adapter={folder}")
         assert done.exit_code == 2 and sentence in " ".join(done.stderr.split())
@@ -88,7 +67,7 @@ def test_a_damaged_adapter_has_its_sentence(run, here, model: Path):
 
 def test_adapters_are_exported_beside_the_weights_and_verified(run, here, model: Path):
     for kind in export.ADAPTERS:
-        saved(model, here / "runs" / kind / "adapter", kind, 3, base=False)
+        tiny.adapter(model, here / "runs" / kind / "adapter", kind, 3, base=False)
         (here / "runs" / kind / "log.jsonl").write_text('{"step": 5, "loss": 0.5}\n')
         (here / "runs" / kind / "options.json").write_text('{"rank": 2}')
     parts = {"autoencoder": str(model), "base": str(model), "text": str(model / "text"), "out": "made"}

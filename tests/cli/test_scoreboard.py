@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 
 from layercli.core.pixels import open_image
 from layercli.evaluate import _board as board
+from layercli.evaluate._board_methods import compare_methods
 from layercli.evaluate._run import Evaluation
 from layercli.evaluate.recognition import noun_in
 from layercli.generate._frames import draw_frames
+from layercli.models.vocabulary import embedded_words
 from layercli.vision.object_net import embedded_net
 from tests import tiny
 from tests.cli.conftest import Run
@@ -35,10 +38,13 @@ def test_the_board_is_drawn_measured_and_resumed(run: Run, here: Path, model: Pa
     assert made == json.loads((here / "board/scoreboard.json").read_text())
     assert made["objects"] == 6 and set(made["recognition"]["by_noun"]) == {"cat", "car", "sofa"}
     assert 0 < made["recognition"]["ceiling"]["top1"] <= 1
-    assert {word["word"] for word in made["synonyms"]} == {"kitty", "automobile", "couch"}
+    assert [word["word"] for word in made["synonyms"]] == ["kitty", "kitten", "sedan"]
     assert made["kid"]["objects"]["n"] == 6 and made["kid"]["scenes"]["n"] == 40
     found = made["methods"]["layerfusion"]
     assert found["samples"] == 2 and found["memory_mib"] > 100
+    assert found["shell"]["processor_seconds"] > 0 and found["shell"]["seconds"] > 0.5
+    scores = {score["metric"] for score in found["scores"]}
+    assert "agreement.mean" in scores and made["compared"] == {}
     assert {goal["goal"].split(",")[0] for goal in made["goals"]} >= {"top-1", "top-5"}
     page = (here / "board/scoreboard.html").read_text()
     assert page.count("data:image/png;base64,") == 6
@@ -55,6 +61,56 @@ def test_the_board_is_drawn_measured_and_resumed(run: Run, here: Path, model: Pa
     other = run(*words(model, "--guidance", "2"))
     assert other.exit_code == 2
     assert "made with another guidance" in other.stderr
+
+
+def test_methods_are_compared_and_the_best_is_named(run: Run, here: Path, model: Path):
+    own = shutil.copytree(model, here / "model")
+    few = ("eval", "embedded", "--model", "model", "--nouns", "cat", "--seeds", "1", "--stacks", "2")
+    words = (*few, "--steps", "1", "-o", "board", "--json", "--methods")
+    absent = run(*words, "dreamlayer")
+    assert absent.exit_code == 2 and "layercli train dreamlayer" in absent.stderr
+    assert not (here / "board").exists()
+    tiny.adapter(own, own / "dreamlayer", "dreamlayer", 1)
+    done = run(*words, "all")
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.stdout)
+    assert list(made["methods"]) == ["dreamlayer", "layerfusion"]
+    assert set(made["compared"]["points"]) == set(made["methods"])
+    page = (here / "board/scoreboard.html").read_text()
+    assert f"Best method: <b>{made['compared']['best']}</b>" in page
+    tiny.adapter(own, own / "dreamlayer", "dreamlayer", 2)
+    assert "made with another adapter" in run(*words, "all").stderr
+    assert run(*words, "layerfusion").exit_code == 0
+    assert "have no alpha of their own" in run(*words, "layerdiffuse").stderr
+
+
+def test_the_better_method_gets_the_points():
+    """By numbers of which more is better, and less; one that is the same for both gives none."""
+    good, bad = (
+        {
+            str(i): {
+                "recognition.top1": max(high, i % 2),
+                "leakage.share": low + k * i / 99,
+                "health.cut": 0.0,
+            }
+            for i in range(9)
+        }
+        for high, low, k in ((1.0, 0.1, 0.01), (0.0, 0.5, 0.02))
+    )
+    found = compare_methods({"layerfusion": bad, "dreamlayer": good})
+    assert found["points"] == {"layerfusion": -2, "dreamlayer": 2} and found["best"] == "dreamlayer"
+    told = {row["number"]: (row["best"], row["told"]) for row in found["numbers"]}
+    assert told["leakage.share"] == ("dreamlayer", "shown against layerfusion")
+    assert told["health.cut"][1] == "no difference shown"
+    same = compare_methods({"dreamlayer": good, "layerfusion": good})
+    assert same["best"] == "layerfusion"  # the default stays where nothing is shown
+    assert compare_methods({"layerfusion": good}) == {}
+
+
+def test_synonyms_are_in_no_caption():
+    counts = embedded_words().counts
+    assert not [word for word in board.SYNONYMS if word in counts]
+    assert all(noun in counts for noun in board.SYNONYMS.values()) and len(board.SYNONYMS) >= 20
 
 
 def test_what_is_wrong_has_its_sentence(refused, model: Path):

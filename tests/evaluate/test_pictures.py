@@ -7,10 +7,20 @@ import dataclasses
 import numpy as np
 import pytest
 
-from layercli.core.layers import Layer, Offset
+from layercli.core.layers import WHOLE, Layer, Offset
 from layercli.core.pixels import dequantize
 from layercli.core.registry import load, options_for, plugins
-from layercli.evaluate import harmony, health, layers, leakage, locality, recomposition, seam, speed
+from layercli.evaluate import (
+    agreement,
+    harmony,
+    health,
+    layers,
+    leakage,
+    locality,
+    recomposition,
+    seam,
+    speed,
+)
 from layercli.evaluate._sample import NotJudged, Sample
 from tests.evaluate.samples import ground, sample, square
 
@@ -167,6 +177,27 @@ def test_every_fault_of_an_alpha_is_seen_by_its_own_number():
     assert health.health(np.zeros((8, 8), np.float32), health.Options())["empty"] == 1
     ring = disc(64, 25) - disc(64, 15)
     assert health.health(ring, health.Options())["holes"] == 0  # a ring is meant to have its hole
+
+
+def test_layers_agree_with_the_whole_picture_that_was_kept():
+    whole = sample(square())
+    kept = Layer(name=WHOLE, rgba=dequantize(whole.stack.flatten_quantized()), visible=False)
+    shadow = Layer(name="shadows", rgba=0.5 * np.ones((8, 8, 4), np.float32), blend="multiply")
+    same = dataclasses.replace(
+        whole, stack=dataclasses.replace(whole.stack, layers=(*whole.stack.layers, shadow, kept))
+    )
+    options = agreement.Options()
+    assert agreement.measure(same, options) == {"mean": 0, "inside": 0, "outside": 0}  # effects do not count
+    lighter = kept.rgba.copy()
+    lighter[14:30, 12:28, :3] = 0
+    other = dataclasses.replace(kept, rgba=lighter)
+    stack = dataclasses.replace(whole.stack, layers=(*whole.stack.layers, other))
+    found = agreement.measure(dataclasses.replace(whole, stack=stack), options)
+    square_levels = float(kept.rgba[14:30, 12:28, :3].mean() * 255)
+    assert found["inside"] == pytest.approx(square_levels) and found["outside"] == 0
+    assert found["mean"] == pytest.approx(square_levels * 256 / 48**2)
+    with pytest.raises(NotJudged, match="whole=yes"):
+        agreement.measure(whole, options)
 
 
 def test_time_is_read_from_the_receipt():

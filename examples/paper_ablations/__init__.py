@@ -1,0 +1,1 @@
+"""What examples/ablations.py redoes: variants and claims, measures, tables."""
