@@ -90,6 +90,8 @@ def run(asked: argparse.Namespace) -> None:
         name: {variant.name: job_of(asked, group, variant) for variant in group.variants}
         for name, group in groups.items()
     }
+    if "maps" in jobs:  # it reads the pictures of one variant, and draws none
+        jobs["maps"] = {"LSSA and CACA": jobs["maps"]["LSSA and CACA"]}
     unique = {job.folder: job for of_group in jobs.values() for job in of_group.values()}
     if asked.estimate:
         estimate(asked, list(unique.values()), sum(map(len, jobs.values())))
@@ -124,7 +126,7 @@ def job_of(asked: argparse.Namespace, group: Group, variant: Variant) -> Job:
     adapter = getattr(asked, group.method, "")
     if adapter:
         options["adapter"] = str(adapter)
-    if group.whole and harmonize == "over":
+    if harmonize == "over" and "whole" in registry.outline(METHODS, group.method):
         options["whole"] = "yes"
     fields = {
         "model": asked.model, "method": group.method, "steps": asked.steps, "options": options,

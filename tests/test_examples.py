@@ -222,7 +222,7 @@ def test_ablations_are_drawn_scored_judged_and_kept(tmp_path, model, ablations):
         tiny.adapter(own, own / kind, kind, 1)
     words = ("out", "--model", "model", "--prompts", "2", "--seeds", "1", "--steps", "2")
     estimated = ablations(*words, "--estimate")
-    assert "43 variants of 35 settings, 70 pictures" in estimated
+    assert "45 variants of 37 settings, 74 pictures" in estimated
     told_first = ablations(*words, "--groups", "d,masks", "--workers", "2")
     drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.psd")}
     assert len(drawn) == 16  # d = 10 and self x cross are one setting

@@ -37,7 +37,6 @@ class Group:
     claims: Sequence[Claim] = ()
     method: str = "layerfusion"
     harmonize: str = "over"
-    whole: bool = True
 
 
 # number -> whether more of it is better, and what it is.
@@ -78,7 +77,6 @@ GROUPS: Mapping[str, Group] = {
             *_claims("DreamLayer: IRH", "seam", "400-600", "off"),
         ),
         harmonize="irh",
-        whole=False,
     ),
     "masks": Group(
         variants=[
@@ -146,7 +144,7 @@ GROUPS: Mapping[str, Group] = {
             Variant(name="T_G = 850"),
             Variant(name="T_G = 600", options={"carry_from": "600"}),
             Variant(name="T_G = 300", options={"carry_from": "300"}),
-            Variant(name="nothing carried", options={"carry": "no"}),
+            Variant(name="nothing carried", options={"carry": "no", "refine": "no"}),
         ],
         numbers=("chance", "agree", "empty"),
         claims=(
@@ -176,7 +174,6 @@ GROUPS: Mapping[str, Group] = {
             ),
         ),
         method="layerdiff",
-        whole=False,
     ),
     "enhancer": Group(
         variants=[
@@ -194,7 +191,6 @@ GROUPS: Mapping[str, Group] = {
             *_claims("LayerDiff 5.2", "leakage", "S + C", "empty negative text"),
         ),
         method="layerdiff",
-        whole=False,
     ),
 }
 

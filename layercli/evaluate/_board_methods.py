@@ -64,8 +64,8 @@ def compare_methods(found: Mapping[str, Values]) -> dict[str, Any]:
         told_of = f"shown against {' and '.join(beaten)}" if beaten else "no difference shown"
         numbers.append({"number": number, "means": means, "pairs": pairs, "best": best, "told": told_of})
     best = max(points, key=lambda name: (points[name], name == GenerateRequest.method))
-    told = ", ".join(f"{name} {count:+d}" for name, count in points.items())
-    return {"numbers": numbers, "points": points, "best": best, "told": f"differences shown: {told}"}
+    counts = ", ".join(f"{name} {count:+d}" for name, count in points.items())
+    return {"numbers": numbers, "points": points, "best": best, "told": f"differences shown: {counts}"}
 
 
 def _of(values: Values, number: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,7 +87,8 @@ def generate(
         negative = negative_texts(prompts, request.negative) if options.negatives == "layers" else nothing
         positive = layer_text(model, adapter, [prompts], size, rules, options.own_text)
         both = layer_text(model, adapter, [negative, prompts], size, rules, options.own_text)
-        with adapter.injected(model.unet, rules) as injection, attended(model.unet) as watched:
+        watching = attended(model.unet) if options.marked == "attention" else nullcontext()
+        with adapter.injected(model.unet, rules) as injection, watching as watched:
             sampled, last = sample_together(
                 model,
                 plan,
@@ -114,7 +116,7 @@ def _guided(
     injection: Injection,
     both: LayerText,
     positive: LayerText,
-    watched: Attended,
+    watched: Attended | None,
     request: GenerateRequest,
     options: Options,
 ) -> Denoiser:
@@ -122,7 +124,7 @@ def _guided(
     channels = model.latent_shape(model.native_size)[0]
 
     def masks_of(x0: Tensor) -> Tensor:
-        if options.marked == "attention":
+        if watched is not None:
             return watched.masks(len(x0), (x0.shape[2], x0.shape[3])).to(x0)
         masks = layer_masks(model, x0, channels)[:, None]
         return F.adaptive_avg_pool2d(masks, (x0.shape[2], x0.shape[3])).to(x0)

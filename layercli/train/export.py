@@ -80,22 +80,24 @@ def _ship_adapters(runs: Mapping[str, Path], out: Path) -> None:
     An adapter that does not tell its base, as older ones do, is taken to be trained on this one.
     """
     weights = _hashes(out, [file for file in sorted(out.rglob("*.safetensors")) if file.name != FILE])
-    for kind, run in runs.items():
-        source = run / "adapter" if (run / "adapter").is_dir() else run
-        config = read_config(adapter_folder(str(source), "embedded", kind), kind)
+    sources = {kind: run / "adapter" if (run / "adapter").is_dir() else run for kind, run in runs.items()}
+    for kind in ADAPTERS:
+        source = sources.get(kind, out / kind)
+        if kind not in runs and not (source / FILE).is_file():
+            continue
+        if file := other_base(adapter_folder(str(source), "embedded", kind), kind, weights):
+            raise LayercliError(
+                f"The {kind} adapter in {source} was trained on another {file} than the one in {out}.",
+                f"Train it on this one: layercli train {kind} --base {out} --out runs/{kind}",
+            )
+    for kind, source in sources.items():
+        config = read_config(source, kind)
         if source.resolve() != (out / kind).resolve():
             (out / kind).mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / FILE, out / kind / FILE)
         config["base"] = config.get("base") or weights
         config["sha256"] = adapter_hashes(out / kind, kind)[f"{kind}/{FILE}"]
         write_config(out / kind, config)
-    for kind in ADAPTERS:
-        if (out / kind / FILE).is_file() and (file := other_base(out / kind, kind, weights)):
-            raise LayercliError(
-                f"The {kind} adapter in {runs.get(kind, out / kind)} was trained on another {file} "
-                f"than the one in {out}.",
-                f"Train it on this one: layercli train {kind} --base {out} --out runs/{kind}",
-            )
 
 
 def train(options: Options, on_step: Callable[[int, int], None] = lambda done, total: None) -> Path:
@@ -141,7 +143,7 @@ def train(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     if too_large or total > TOTAL_LIMIT:
         raise LayercliError(
             f"The model in {out} is too large to ship: {total / 2**20:.1f} MiB {' '.join(too_large)}.",
-            "Train a narrower network: layercli train base -O channels=64,128,160",
+            "Train a narrower network, or adapters of a lower rank: layercli train base -O channels=64,128,160",
         )
     on_step(3, 3)
     return out
