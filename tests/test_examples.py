@@ -230,7 +230,7 @@ def test_ablations_are_drawn_scored_judged_and_kept(tmp_path, model, ablations):
     assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
     assert text == (tmp_path / "out/ablations.md").read_text()
     rows = [line for line in told_first.splitlines() if line.startswith("| LayerFusion Fig 8d")]
-    assert len(rows) == 3 and all(row in text for row in rows)
+    assert len(rows) >= 2 and all(row in text for row in rows)
     assert "| LayerDiff Table 2: S + C better than no enhancer | chance |" in text
     told = json.loads((tmp_path / "out/ablations.json").read_text())
     assert told["d"]["variants"]["d = 10"] == told["masks"]["variants"]["self x cross"]

@@ -143,7 +143,7 @@ def train(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     if too_large or total > TOTAL_LIMIT:
         raise LayercliError(
             f"The model in {out} is too large to ship: {total / 2**20:.1f} MiB {' '.join(too_large)}.",
-            "Train a narrower network, or adapters of a lower rank: layercli train base -O channels=64,128,160",
+            "Train a narrower network, or adapters of lower rank: layercli train base -O channels=64,128,160",
         )
     on_step(3, 3)
     return out
