@@ -132,6 +132,8 @@ def _timed(command: list[str], talk: Path) -> dict[str, Any]:
     """Run a command and tell what it took; raises LayercliError with the end of its talk where it fails."""
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))
+    memory: float | None = None
+    busy: float | None = None
     began = time.monotonic()
     with talk.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": path})
@@ -142,7 +144,6 @@ def _timed(command: list[str], talk: Path) -> dict[str, Any]:
             memory, busy = usage.ru_maxrss / scale, usage.ru_utime + usage.ru_stime
         else:  # Windows
             process.wait()
-            memory = busy = None
     if process.returncode != 0:
         last = talk.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         raise LayercliError(f"A picture from the shell failed: {' '.join(last)}", " ".join(command))
