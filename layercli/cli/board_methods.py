@@ -122,6 +122,7 @@ def from_the_shell(talk: Output, asked: Asked, method: str) -> dict[str, Any]:
         words = [part for thing in things for part in ("--fg", thing)]
         command = [sys.executable, "-m", "layercli", "generate", *words, "--bg", ground]
         command += ["--model", asked.model, "--method", method, "--steps", str(asked.steps)]
+        command += ["--guidance", str(asked.guidance)]
         told = _timed([*command, "-o", str(Path(scratch) / "shell.psd")], Path(scratch) / "talk.txt")
     with atomic(kept) as part:
         part.write_text(json.dumps(told) + "\n", encoding="utf-8")

@@ -124,7 +124,8 @@ def run_board(talk: Output, asked: Asked) -> dict[str, Any]:
     rates = {name: board.rate(values) for name, values in top.items()}
     drawn = board.by_noun(heard, {str(frame.file): frame.word for frame in others}, "recognition.top1")
     compared = board.synonyms(top["top1"], drawn)
-    seconds = next((told["shell"]["seconds"] for told in methods.values()), None)
+    usual = methods.get(GenerateRequest.method) or next(iter(methods.values()), None)
+    seconds = usual["shell"]["seconds"] if usual else None
     made = {
         "layercli_board": SCHEMA,
         "versions": versions(),
