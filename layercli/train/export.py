@@ -105,7 +105,7 @@ def train(options: Options, on_step: Callable[[int, int], None] = lambda done, t
 
     A part whose folder holds no log of a run (it may be `out` itself) keeps what the report in `out` said of
     it. Raises LayercliError when a part is missing, when an adapter was trained on another base, or when the
-    files are larger than a repository takes (16 MiB each, 40 MiB in all).
+    weights are larger than a repository takes (16 MiB a file, 40 MiB in all).
     """
     out = Path(options.out)
     before = _report_in(out)
@@ -139,7 +139,7 @@ def train(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     }
     (out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     too_large = [file.name for file in files if file.stat().st_size >= FILE_LIMIT]
-    total = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+    total = sum(file.stat().st_size for file in files)
     if too_large or total > TOTAL_LIMIT:
         raise LayercliError(
             f"The model in {out} is too large to ship: {total / 2**20:.1f} MiB {' '.join(too_large)}.",
