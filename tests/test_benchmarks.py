@@ -15,15 +15,16 @@ FOLDER = Path(__file__).parent / "benchmarks"
     ("command", "said"),
     [
         (["bench_psd.py", "96"], "packbits alone"),
-        (["bench_joint.py", "--steps", "1", "--rounds", "1"], "joint sampling / diffusers' loop"),
+        (["bench_joint.py", "--frames=3", "--steps=2", "--rounds=1", "--fast="], "layerdiffuse"),
         (
             [
                 "bench_joint.py",
-                "--shape=sd15-small",
-                "--foregrounds=1",
-                "--steps=3",
+                "--shape=embedded",
+                "--frames=4",
+                "--methods=layerfusion",
+                "--steps=2",
                 "--rounds=1",
-                "--fast=1,3",
+                "--fast=3",
             ],
             "fast=3",
         ),

@@ -149,7 +149,8 @@ class Placement:
     """Resampling between k frames of a grid (h, w) and their rectangles on a canvas of a grid (y, x).
 
     Cells are averaged by area. down (k, y, h) and across (k, x, w) take frames to the canvas, up (k, h, y)
-    and back (k, w, x) return; coverage: (k, y, x, 1) in [0, 1]; whole: every frame is the canvas itself.
+    and back (k, w, x) return; coverage: (k, y, x, 1) in [0, 1]; whole: every frame is the canvas itself;
+    cells: by frame the rows and columns of the canvas that it covers.
     """
 
     down: Tensor
@@ -158,6 +159,7 @@ class Placement:
     back: Tensor
     coverage: Tensor
     whole: bool
+    cells: tuple[tuple[slice, slice], ...]
 
     @classmethod
     def of(
@@ -185,6 +187,10 @@ class Placement:
             back=back,
             coverage=(rows * columns.transpose(1, 2))[..., None],
             whole=frame == canvas and all(rectangle == WHOLE for rectangle in rectangles),
+            cells=tuple(
+                (_span(low[:, 0]), _span(left[:, 0]))
+                for low, left in zip(rows.cpu(), columns.cpu(), strict=True)
+            ),
         )
 
     def place(self, frames: Tensor) -> Tensor:
@@ -201,11 +207,33 @@ class Placement:
         """
         return canvas if self.whole else _resample(canvas, self.up, self.back)
 
+    def place_one(self, frame: int, values: Tensor) -> Tensor:
+        """`place` of one frame on its `cells` alone, outside of which it is 0: (..., h, w, D) -> (..., D)."""
+        if self.whole:
+            return values
+        rows, columns = self.cells[frame]
+        one = slice(frame, frame + 1)
+        return _resample(values.unsqueeze(-4), self.down[one, rows], self.across[one, columns]).squeeze(-4)
+
+    def lift_one(self, frame: int, values: Tensor) -> Tensor:
+        """`lift` of one frame from its `cells` of a canvas: (..., rows, columns, D) -> (..., h, w, D)."""
+        if self.whole:
+            return values
+        rows, columns = self.cells[frame]
+        one = slice(frame, frame + 1)
+        return _resample(values.unsqueeze(-4), self.up[one, :, rows], self.back[one, :, columns]).squeeze(-4)
+
 
 def _resample(values: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """rows (k, i, y) and columns (k, j, x) on values (..., k or 1, y, x, D) -> (..., k, i, j, D)."""
     tall = rows.to(values.dtype) @ values.flatten(-2)
     return columns.to(values.dtype)[:, None] @ tall.unflatten(-1, values.shape[-2:])
+
+
+def _span(covered: Tensor) -> slice:
+    """From the first to the last cell of an axis that a frame covers: shares (cells) -> a slice."""
+    cells = covered.nonzero().flatten()
+    return slice(int(cells[0]), int(cells[-1]) + 1) if len(cells) else slice(0, 0)
 
 
 def _seen_from(start: float, end: float) -> tuple[float, float]:

@@ -210,10 +210,14 @@ class Exchange:
         """Self-attention in which background and blended frame attend to both (Algorithm 3), others alone."""
         query, key, value = (tensor.unflatten(0, (halves, -1)) for tensor in heads)
         alone = query.shape[1] - 2  # (halves, frames, H, N, d)
-        # Both frames' tokens side by side are one longer sequence that attends to itself.
-        q, k, v = (tensor[:, alone:].transpose(1, 2).flatten(2, 3) for tensor in (query, key, value))
-        bias = self._shield(masks, heads[0]) if self.rules.shield and masks is not None else None
-        scene = call.attend(q, k, v, bias).unflatten(1, (2, -1))
+        # Both frames' tokens side by side are one longer sequence that is attended to.
+        q, k, v = (tensor[:, alone:].transpose(1, 2) for tensor in (query, key, value))
+        k, v = k.flatten(2, 3), v.flatten(2, 3)
+        if self.rules.shield and masks is not None:
+            bias = self._shield(masks, key)
+            scene = torch.stack([call.attend(q[:, :, 0], k, v, bias), call.attend(q[:, :, 1], k, v)], dim=1)
+        else:
+            scene = call.attend(q.flatten(2, 3), k, v).unflatten(1, (2, -1))
         if alone == 0:
             return scene.flatten(0, 1)
         q, k, v = (tensor[:, :alone].flatten(0, 1) for tensor in (query, key, value))
@@ -221,41 +225,45 @@ class Exchange:
         return torch.cat([apart.unflatten(0, (halves, alone)), scene], dim=1).flatten(0, 1)
 
     def _shield(self, masks: _Masks, like: Tensor) -> Tensor:
-        """Logit bias (1, 1, 2N, 2N): to the background, the covered part of the blended frame fades.
+        """Logit bias (1, 1, 1, 2N) of the background's queries: the covered part of the blended frame fades.
 
         log(1-m) multiplies an attention weight by what is left uncovered, so that no object is copied into
         the background (the residue of DreamLayer's supplement, Fig 4).
         """
         fade = torch.log1p(-masks.covered.flatten().clamp(0, 1 - 1e-4)).to(like.dtype)
-        positions = len(fade)
-        bias = like.new_zeros(1, 1, 2 * positions, 2 * positions)
-        bias[..., :positions, positions:] = fade  # rows: who looks, the background first; columns: at whom
-        return bias
+        return torch.cat([torch.zeros_like(fade), fade])[None, None, None]
 
     def _meet(self, output: Tensor, masks: _Masks, layer: int, halves: int) -> Tensor:
-        """Eq 1 and Eq 2 on the outputs of one layer, in place: (B, N, D)."""
+        """Eq 1 and Eq 2 on the outputs of one layer, in place: (B, N, D).
+
+        Of the scene only the cells are touched that a foreground's rectangle covers.
+        """
         count, placement = len(self.rectangles), masks.placement
         frames = output.unflatten(0, (halves, -1))
         objects = (
             self._sent[layer].unflatten(0, (halves, count)) if self._part == "scene" else frames[:, :count]
         )
         objects = objects.unflatten(2, masks.soft.shape[1:3])
-        placed = placement.place(objects)
+        placed = [placement.place_one(i, objects[:, i]) for i in range(count)]
         if self._part != "foregrounds":
             own = frames[:, -1].unflatten(1, masks.placed.shape[1:3])
             weights = masks.placed.to(output.dtype)
-            self._blended[layer] = maps.blend_in(own, placed.unbind(1), weights.unbind(0))  # Eq 1
-        blended = self._blended.get(layer)
-        if blended is None:
+            for i, (rows, columns) in enumerate(placement.cells):
+                under = own[:, rows, columns]
+                under.copy_(maps.blend_in(under, [placed[i]], [weights[i, rows, columns]]))  # Eq 1
+            if self._part == "scene":
+                self._blended[layer] = own.clone()
+        elif layer in self._blended:
+            own = self._blended[layer]
+        else:
             return output
         if self._part != "scene" and self.rules.feedback:
-            # What the scene adds to an object comes back, not the object's own features, which a smaller
-            # rectangle has blurred; for a frame that fills the scene this is a'_Bl itself.
-            back = objects + placement.lift(blended[:, None] - placed)
-            fed = maps.feed_back(objects, back, masks.hard.to(output.dtype))  # Eq 2
-            frames[:, :count] = fed.flatten(2, 3)
-        if self._part != "foregrounds":
-            frames[:, -1] = blended.flatten(1, 2)
+            hard = masks.hard.to(output.dtype)
+            for i, (rows, columns) in enumerate(placement.cells):
+                # What the scene adds to an object comes back, not the object's own features, which a smaller
+                # rectangle has blurred; for a frame that fills the scene this is a'_Bl itself.
+                added = placement.lift_one(i, own[:, rows, columns] - placed[i])
+                objects[:, i] = maps.feed_back(objects[:, i], objects[:, i] + added, hard[i])  # Eq 2
         return output
 
     def _note_hint(self) -> None:

@@ -16,12 +16,13 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from layercli.core.errors import LayercliError
 from layercli.diffusion.sample import Denoiser
 from layercli.models.adapters import LowRank, layer_sizes
 from layercli.models.hooks import AttentionCall, AttentionEdit, edited_attention
+from layercli.models.merged_sharing import MergedUnit, attended
+from layercli.models.text_memory import TextMemory
 from layercli.models.weight_files import FETCH_AGAIN, fill, read_tensors
 
 WHAT = "attention-sharing file"
@@ -87,20 +88,18 @@ class SharingUnit(nn.Module):
         """x: (P, frames, N, D); text: (P, frames, L, E) or None for self-attention; base: the layer's own."""
         source = x if text is None else text
         query, key, value = (
-            _heads(projection(read) + _own(parts, read), base.heads)
+            projection(read) + _own(parts, read)
             for projection, parts, read in (
                 (base.to_q, self.to_q_lora, x),
                 (base.to_k, self.to_k_lora, source),
                 (base.to_v, self.to_v_lora, source),
             )
         )
-        mixed = _joined(F.scaled_dot_product_attention(query, key, value, attn_mask=bias))
+        mixed = attended(query, key, value, base.heads, bias)
         x = x + base.to_out[1](base.to_out[0](mixed) + _own(self.to_out_lora, mixed))
         across = self.temporal_i(self.temporal_n(x)).transpose(1, 2)  # (P, N, frames, D)
-        query, key, value = (
-            _heads(layer(across), base.heads) for layer in (self.temporal_q, self.temporal_k, self.temporal_v)
-        )
-        met: Tensor = self.temporal_o(_joined(F.scaled_dot_product_attention(query, key, value)))
+        query, key, value = (layer(across) for layer in (self.temporal_q, self.temporal_k, self.temporal_v))
+        met: Tensor = self.temporal_o(attended(query, key, value, base.heads))
         return x + met.transpose(1, 2)
 
 
@@ -185,7 +184,7 @@ class AttentionSharing(nn.Module):
 
 
 class _Edit:
-    """The attention edit: every layer's unit in the layer's place."""
+    """The attention edit: every layer's unit in the layer's place, multiplied out when it is first asked."""
 
     def __init__(self, sharing: AttentionSharing, unet: Any, signals: Mapping[int, Tensor]) -> None:
         units: Any = sharing.hookers.layers
@@ -193,17 +192,30 @@ class _Edit:
         self._bases = {place: unet.get_submodule(place) for place in sharing.places}
         self._frames, self._signals = sharing.settings.frames, signals
         self._controls: dict[str, Tensor] = {}  # they are the same at every step
+        self._merged: dict[str, MergedUnit] = {}
+        self._memory = TextMemory(unet)
 
     def __call__(self, call: AttentionCall) -> Tensor:
         if call.hidden.shape[0] % self._frames:
             raise ValueError(f"a batch of {call.hidden.shape[0]} is no multiple of {self._frames} frames")
-        unit = self._units[call.layer.name]
+        place = call.layer.name
+        unit, base = self._units[place], self._bases[place]
         x = hidden = self._apart(call.hidden)
         if unit.control_convs is not None:
-            x = x + self._control(call.layer.name, x).to(x.dtype)
-        text = None if call.text is None else self._apart(call.text)
+            x = x + self._control(place, x).to(x.dtype)
         bias = call.bias()
-        changed = unit(x, text, self._bases[call.layer.name], None if bias is None else self._apart(bias))
+        bias = None if bias is None else self._apart(bias)
+        if torch.is_grad_enabled() or base.to_q.weight.is_meta:  # weights that come one layer at a time
+            text = None if call.text is None else self._apart(call.text)
+            changed = unit(x, text, base, bias)
+        else:
+            if place not in self._merged:
+                self._merged[place] = MergedUnit(unit, base, call.layer.cross)
+            merged, words = self._merged[place], call.text
+            read = None
+            if words is not None:
+                read = self._memory.of(merged, words, lambda: merged.read(self._apart(words)))
+            changed = merged(x, read, bias)
         result: Tensor = (changed - hidden).flatten(0, 1)
         return result
 
@@ -237,13 +249,3 @@ def check_frames(sharing: AttentionSharing, path: Path, frames: int, *, control:
 def _own(parts: Any, x: Tensor) -> Tensor:
     """Each frame's low-rank part on that frame: (P, frames, N, D) -> (P, frames, N, D')."""
     return torch.stack([part(frame) for part, frame in zip(parts, x.unbind(1), strict=True)], dim=1)
-
-
-def _heads(x: Tensor, heads: int) -> Tensor:
-    """(…, N, H·d) -> (…, H, N, d)."""
-    return x.unflatten(-1, (heads, -1)).transpose(-2, -3)
-
-
-def _joined(x: Tensor) -> Tensor:
-    """(…, H, N, d) -> (…, N, H·d)."""
-    return x.transpose(-2, -3).flatten(-2)

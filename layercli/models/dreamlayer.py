@@ -173,6 +173,8 @@ class Injection:
         self._frames: Frames | None = None
         self._read_whole: Tensor | None = None
         self._maps: tuple[Tensor, Tensor] | None = None
+        # What a layer's gate leaves out is not computed, where gates no longer learn.
+        self._gates = None if adapter.gates.requires_grad else adapter.gates.tolist()
         self._before: tuple[Tensor, Tensor] | None = None
 
     def begin(
@@ -263,20 +265,25 @@ class Injection:
 
         Without sharing, it attends to its own, with what Eq 9 carried into them.
         """
+        number = self.adapter.shared.index(call.layer.index)
         query, key, value = self._heads(call)
-        alone = call.attend(query, key, value)
+        if self._gates is not None and self._gates[number] == 0:  # a fresh adapter's
+            return call.project(call.attend(query, key, value))
+        own = query, key, value
         carried = self._carried(call.hidden, frames)
         if carried is not call.hidden:
             query, key, value = self._heads(call.on(carried))
         elif not self.rules.share:
-            return call.project(alone)
+            return call.project(call.attend(*own))
         if self.rules.share:
             q, k, v = (frames.apart(heads).transpose(1, 2).flatten(2, 3) for heads in (query, key, value))
             shared = call.attend(q, k, v).unflatten(1, (frames.each, -1)).flatten(0, 1)
         else:
             shared = call.attend(query, key, value)
-        gate = self.adapter.gates[self.adapter.shared.index(call.layer.index)].to(alone.dtype)
-        return call.project(alone + gate * (shared - alone))
+        if self._gates is not None and self._gates[number] == 1:  # the paper's
+            return call.project(shared)
+        alone = call.attend(*own)
+        return call.project(torch.lerp(alone, shared, self.adapter.gates[number].to(alone.dtype)))
 
     def _carried(self, hidden: Tensor, frames: Frames) -> Tensor:
         """Eq 9 on a layer's input, in the pictures whose time is in [T_G, 1000]."""

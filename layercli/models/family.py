@@ -18,6 +18,7 @@ from layercli.core.geometry import Size
 from layercli.diffusion.guidance import classifier_free_joint
 from layercli.diffusion.sample import Denoiser
 from layercli.diffusion.schedule import Schedule
+from layercli.models.text_memory import TextMemory
 
 Kind = Literal["foreground", "background", "global"]
 """One object on transparency, a complete scene, or the whole picture."""
@@ -243,8 +244,11 @@ def _network_denoiser(unet: nn.Module, conditioning: Conditioning, dtype: torch.
     if conditioning.added:
         settings["added_cond_kwargs"] = dict(conditioning.added)
 
+    memory = TextMemory(unet)
+
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        prediction: Tensor = unet(x.to(dtype), t, **settings)[0]
+        with memory.reading():
+            prediction: Tensor = unet(x.to(dtype), t, **settings)[0]
         return prediction.float()  # the state of the sampler is float32, whatever the network computes in
 
     return denoise

@@ -30,13 +30,6 @@ class AttentionLayer:
     block: int
 
 
-TextMemory = dict[int, tuple[Tensor, Tensor, Tensor]]
-"""Keys and values (B, H, L, d) of texts by the identity of each, which is held with them so that it stays."""
-
-_TEXTS = 4
-"""Texts whose keys and values a layer remembers: what one step asks for at most."""
-
-
 class AttentionCall:
     """One call of one attention layer, as an edit sees it.
 
@@ -52,7 +45,6 @@ class AttentionCall:
         hidden: Tensor,
         text: Tensor | None,
         bias: Tensor | None,
-        told: TextMemory | None = None,
     ) -> None:
         self.layer = layer
         self.hidden = hidden
@@ -60,7 +52,6 @@ class AttentionCall:
         self._attention = attention
         self._original = original
         self._bias = bias
-        self._told = told
 
     @property
     def source(self) -> Tensor:
@@ -69,9 +60,7 @@ class AttentionCall:
 
     def on(self, hidden: Tensor) -> AttentionCall:
         """The same call on other features (B, N, D)."""
-        return AttentionCall(
-            self.layer, self._attention, self._original, hidden, self.text, self._bias, self._told
-        )
+        return AttentionCall(self.layer, self._attention, self._original, hidden, self.text, self._bias)
 
     def output(self) -> Tensor:
         """What the layer gives without an edit: (B, N, D), by diffusers' own processor."""
@@ -84,21 +73,12 @@ class AttentionCall:
         return result
 
     def heads(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, N, d), keys and values (B, H, M, d); those of a text are computed once a run."""
-        query = self.split(self._attention.to_q(self.hidden))
-        if self.text is None or self._told is None or torch.is_grad_enabled():
-            return query, *self._keys_values()
-        if id(self.text) not in self._told:
-            if len(self._told) == _TEXTS:
-                self._told.pop(next(iter(self._told)))
-            self._told[id(self.text)] = (self.text, *self._keys_values())
-        return query, *self._told[id(self.text)][1:]
-
-    def _keys_values(self) -> tuple[Tensor, Tensor]:
+        """Queries (B, H, N, d), keys and values (B, H, M, d)."""
         attention, source = self._attention, self.source
         if self.text is not None and attention.norm_cross:
             source = attention.norm_encoder_hidden_states(source)
-        return self.split(attention.to_k(source)), self.split(attention.to_v(source))
+        query = self.split(attention.to_q(self.hidden))
+        return query, self.split(attention.to_k(source)), self.split(attention.to_v(source))
 
     def split(self, features: Tensor) -> Tensor:
         """Features by head: (B, M, H·d) -> (B, H, M, d)."""
@@ -140,7 +120,6 @@ class _Processor:
 
     def __init__(self, layer: AttentionLayer, original: Any, edit: AttentionEdit) -> None:
         self.layer, self.original, self.edit = layer, original, edit
-        self.told: TextMemory = {}
 
     def __call__(
         self,
@@ -156,7 +135,6 @@ class _Processor:
             hidden_states,
             encoder_hidden_states,
             attention_mask,
-            self.told,
         )
         return self.edit(call)
 

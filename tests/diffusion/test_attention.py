@@ -182,6 +182,21 @@ def test_lifting_a_constant_canvas_gives_the_constant(rectangle: Rectangle) -> N
     torch.testing.assert_close(lifted, torch.full((1, 5, 5, 2), 3.0))
 
 
+@given(st.lists(fractions, min_size=1, max_size=3))
+def test_one_frame_touches_its_cells_alone(rectangles: list[Rectangle]) -> None:
+    placement = Placement.of(rectangles, (5, 5), (8, 6), HERE)
+    frames, canvas = random(2, len(rectangles), 5, 5, 3), random(2, 1, 8, 6, 3)
+    placed, lifted = placement.place(frames), placement.lift(canvas)
+    for i, (rows, columns) in enumerate(placement.cells):
+        alone = torch.zeros_like(placed[:, i])
+        alone[:, rows, columns] = placement.place_one(i, frames[:, i])
+        torch.testing.assert_close(alone, placed[:, i], atol=1e-5, rtol=1e-5)
+        back = placement.lift_one(i, canvas[:, 0, rows, columns])
+        if placement.coverage[i].max() < 1e-3:  # a frame beside the canvas
+            continue
+        torch.testing.assert_close(back, lifted[:, i], atol=1e-5, rtol=1e-5)
+
+
 def test_lift_reads_back_what_place_wrote_and_one_canvas_serves_all() -> None:
     frames = random(2, 4, 4, 3)
     placement = Placement.of([(0.25, 0.5, 0.75, 1.0), (0.0, 0.0, 0.5, 0.5)], (4, 4), (8, 8), HERE)

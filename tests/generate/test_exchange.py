@@ -186,12 +186,25 @@ def test_the_shield_keeps_what_is_covered_out_of_the_background(model: Model) ->
     exchange.begin(500)
     masks = exchange._masks_at(0, positions)
     assert masks is not None
-    bias = exchange._shield(masks, torch.zeros(1))[0, 0]
     n = masks.placed[0].numel()
-    assert bias.shape == (2 * n, 2 * n)
-    assert not bias[n:].any() and not bias[:, :n].any()
     uncovered = 1 - masks.placed[0].flatten().clamp(0, 1 - 1e-4)
-    torch.testing.assert_close(bias[:n, n:].exp(), uncovered.expand(n, n))
+    assert uncovered.min() < 0.5
+    bias = torch.zeros(1, 1, 2 * n, 2 * n)  # rows: who looks, the background first; columns: at whom
+    bias[..., :n, n:] = uncovered.log()
+    seen = []
+
+    def compared(call: AttentionCall) -> Tensor:
+        if not call.layer.cross and call.hidden.shape[1] == n:
+            heads = call.heads()
+            shared = exchange._shared(call, heads, 1, masks)
+            q, k, v = (tensor[1:].transpose(0, 1).flatten(1, 2)[None] for tensor in heads)
+            wanted = call.attend(q, k, v, bias).unflatten(1, (2, n))[0]
+            torch.testing.assert_close(shared[1:], wanted, atol=1e-5, rtol=1e-5)
+            seen.append(call.layer)
+        return call.output()
+
+    walk(model, exchange, 1, steps=1, edit=compared)
+    assert seen
 
 
 def test_guided_halves_are_treated_alike_and_read_from_the_conditional(model: Model) -> None:

@@ -121,6 +121,25 @@ def test_a_layer_is_what_the_published_code_computes(unet: Any, settings: Settin
     assert sorted(seen) == sorted(sharing.places)
 
 
+@pytest.mark.parametrize("settings", [Settings(rank=4), Settings(frames=3, rank=4), CONTROL])
+def test_multiplied_out_it_is_the_same_function(unet: Any, settings: Settings) -> None:
+    sharing = sharing_for(unet, settings)
+    for parameter in sharing.parameters():
+        parameter.mul_(0.3)
+    given = torch.rand(1, 3, 32, 32) if settings.control else None
+    x, text = torch.randn(2 * settings.frames, 4, 16, 16), torch.randn(2 * settings.frames, 7, 16)
+    read = torch.ones(len(x), 7)
+    read[0, 4:] = 0  # a prompt that is shorter
+    found = []
+    for as_trained in (True, False):
+        with edited_attention(unet, sharing.edit(unet, given)), torch.set_grad_enabled(as_trained):
+            for _ in range(2):  # the second time what was made of the text is remembered
+                t = torch.full((len(x),), 300)
+                found.append(unet(x, t, text, encoder_attention_mask=read).sample.detach())
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], atol=1e-5, rtol=1e-5)
+
+
 def test_frames_of_a_picture_meet_and_pictures_do_not(unet: Any) -> None:
     sharing = sharing_for(unet, Settings(frames=3, rank=4))
     x, text = torch.randn(6, 4, 16, 16), torch.randn(6, 7, 16)

@@ -13,7 +13,7 @@ from torch import Tensor
 from layercli.core.errors import LayercliError
 from layercli.generate._joint import Sampling, Scene, sample_frames
 from layercli.generate.layerfusion import Options
-from layercli.models.hooks import AttentionCall, edited_attention
+from layercli.models.hooks import AttentionCall, edited_attention, identity
 from layercli.models.reuse import deep_features_reused, deep_parts
 from tests import tiny
 
@@ -128,38 +128,44 @@ def test_the_networks_are_themselves_again(model: Any) -> None:
             Options(fast=wrong)
 
 
+def by_hand(call: AttentionCall) -> Tensor:
+    return call.project(call.attend(*call.heads(), call.bias()))
+
+
 @torch.no_grad()
-def test_keys_and_values_of_a_text_are_computed_once(model: Any) -> None:
-    counted: list[int] = []
+def test_keys_and_values_of_a_text_are_computed_once_a_run(model: Any) -> None:
     layer = next(name for name in model.unet.attn_processors if "attn2" in name).removesuffix(".processor")
-    hook = calls_of(model.unet.get_submodule(layer).to_k, counted)
-    ask = asking(model)
-    plain = [ask(0, t) for t in (900, 500)]
-
-    def by_hand(call: AttentionCall) -> Tensor:
-        return call.project(call.attend(*call.heads(), call.bias()))
-
-    counted.clear()
-    with edited_attention(model.unet, by_hand):
-        again = [ask(0, t) for t in (900, 500)]
-    hook.remove()
-    assert len(counted) == 1
-    assert all(torch.equal(one, two) for one, two in zip(plain, again, strict=True))
+    reader, counted = model.unet.get_submodule(layer).to_k, list[int]()
+    anew = [asking(model)(0, t) for t in (900, 500)]
+    own = reader.forward
+    reader.forward = lambda text: (counted.append(1), own(text))[1]
+    kept = vars(reader)["forward"]
+    try:
+        ask = asking(model)
+        assert all(torch.equal(one, ask(0, t)) for one, t in zip(anew, (900, 500), strict=True))
+        with edited_attention(model.unet, by_hand):
+            assert all(torch.equal(one, ask(0, t)) for one, t in zip(anew, (900, 500), strict=True))
+        assert len(counted) == 1 and vars(reader)["forward"] is kept
+        asking(model, 2)(0, 900)  # another text
+        assert len(counted) == 2
+    finally:
+        del reader.forward
+    ask(0, 900)
+    assert "forward" not in vars(reader) and len(counted) == 2
 
 
 def test_texts_that_learn_are_never_remembered(model: Any) -> None:
     text = model.encode_text(["a cat"], ["global"], model.native_size)
-    text.tokens.requires_grad_(True)
-
-    def by_hand(call: AttentionCall) -> Tensor:
-        return call.project(call.attend(*call.heads(), call.bias()))
-
     x, t = torch.zeros(1, *X[model.name]), torch.tensor([400])
-    with edited_attention(model.unet, by_hand):
-        with torch.no_grad():
-            model.denoiser(text)(x, t)
-        model.denoiser(text)(x, t).square().mean().backward()
-    assert text.tokens.grad is not None and text.tokens.grad.abs().sum() > 0
+    text.tokens.requires_grad_(True)
+    for edit in (identity, by_hand):
+        denoise = model.denoiser(text)
+        with edited_attention(model.unet, edit):
+            with torch.no_grad():
+                denoise(x, t)
+            denoise(x, t).square().mean().backward()
+        assert text.tokens.grad is not None and text.tokens.grad.abs().sum() > 0
+        text.tokens.grad = None
     text.tokens.requires_grad_(False)
 
 

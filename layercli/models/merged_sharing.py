@@ -1,0 +1,106 @@
+"""Attention sharing multiplied out: a layer's low-rank parts and chains of projections as single products.
+
+The same function as SharingUnit's (Zhang and Agrawala 2024), for sampling alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Weights = tuple[Tensor, Tensor | None]
+"""(frames, D, D') and (frames, 1, D') or None: what each frame's features are multiplied with, and added."""
+
+
+_ROWS = 2**15
+
+
+class MergedUnit:
+    """A SharingUnit with all that is linear multiplied out beforehand.
+
+    A frame's weights are the base's with its low-rank part added, those across frames W_q·W_i, W_k·W_i and
+    W_v·W_i in one. Frames come first in every tensor, so that each is one product with weights of its own.
+    """
+
+    def __init__(self, unit: Any, base: Any, cross: bool) -> None:
+        self._unit, self._heads = unit, base.heads
+        query, key, value = (
+            _merged(projection, parts)
+            for projection, parts in (
+                (base.to_q, unit.to_q_lora), (base.to_k, unit.to_k_lora), (base.to_v, unit.to_v_lora),
+            )
+        )  # fmt: skip
+        self._asks = query if cross else _side_by_side(query, key, value)
+        self._tells = _side_by_side(key, value) if cross else None
+        self._answers = _merged(base.to_out[0], unit.to_out_lora)
+        first = unit.temporal_i
+        wide = [layer.weight.float() for layer in (unit.temporal_q, unit.temporal_k, unit.temporal_v)]
+        narrow = [layer.bias.float() for layer in (unit.temporal_q, unit.temporal_k, unit.temporal_v)]
+        weight = torch.cat([w @ first.weight.float() for w in wide])
+        bias = torch.cat([w @ first.bias.float() + b for w, b in zip(wide, narrow, strict=True)])
+        self._across = weight.to(first.weight), bias.to(first.weight)
+
+    def read(self, text: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a text (P, frames, L, E): (frames, P, L, D) each."""
+        assert self._tells is not None
+        key, value = _products(text.transpose(0, 1), self._tells).chunk(2, dim=-1)
+        return key, value
+
+    def __call__(self, x: Tensor, read: tuple[Tensor, Tensor] | None, bias: Tensor | None) -> Tensor:
+        """x: (P, frames, N, D); read: of the text, None for self-attention; bias: as the unit's own."""
+        y = x.transpose(0, 1).contiguous()
+        asked = _products(y, self._asks)
+        query, key, value = asked.chunk(3, dim=-1) if read is None else (asked, *read)
+        seen = None if bias is None else bias.transpose(0, 1)
+        y = y + _products(attended(query, key, value, self._heads, seen), self._answers)
+        across = F.linear(self._unit.temporal_n(y), *self._across)  # (frames, P, N, 3D)
+        query, key, value = across.movedim(0, 2).chunk(3, dim=-1)
+        met = attended(query, key, value, self._heads)
+        y = y + self._unit.temporal_o(met.movedim(2, 0))
+        return y.transpose(0, 1)
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
+    """Multi-head attention along the last but one axis: (A, B, N, D) and (A, B, M, D) twice -> (A, B, N, D).
+
+    A and B become one on the way: torch has fast attention for four axes alone, and on a GPU for no more
+    than 65,535 rows at a time.
+    """
+    q, k, v = (x.flatten(0, 1).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    rows = [slice(start, start + _ROWS) for start in range(0, len(q), _ROWS)]
+    seen: list[Tensor | None] = (
+        [None] * len(rows) if bias is None else [bias.flatten(0, 1)[part] for part in rows]
+    )
+    mixed = torch.cat(
+        [
+            F.scaled_dot_product_attention(q[part], k[part], v[part], attn_mask=mask)
+            for part, mask in zip(rows, seen, strict=True)
+        ]
+    )
+    return mixed.transpose(1, 2).flatten(2).unflatten(0, query.shape[:2])
+
+
+def _merged(layer: nn.Linear, parts: Any) -> Weights:
+    """The base's projection with each frame's low-rank part added, W + up·down."""
+    like = parts[0].up.weight
+    weight = layer.weight.to(like.device).float()
+    own = torch.stack([weight + part.up.weight.float() @ part.down.weight.float() for part in parts])
+    bias = None if layer.bias is None else layer.bias.to(like).expand(len(parts), 1, -1)
+    return own.transpose(1, 2).contiguous().to(like.dtype), bias
+
+
+def _side_by_side(*weights: Weights) -> Weights:
+    """Several projections of the same features as one."""
+    biases = [bias for _, bias in weights if bias is not None]
+    return torch.cat([weight for weight, _ in weights], dim=-1), torch.cat(biases, dim=-1) if biases else None
+
+
+def _products(x: Tensor, weights: Weights) -> Tensor:
+    """Each frame's features through its own weights: (frames, P, N, D) -> (frames, P, N, D')."""
+    weight, bias = weights
+    flat = x.flatten(1, 2)
+    result = torch.bmm(flat, weight) if bias is None else torch.baddbmm(bias, flat, weight)
+    return result.unflatten(1, x.shape[1:3])

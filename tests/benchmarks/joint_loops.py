@@ -1,0 +1,254 @@
+"""What bench_joint.py sets side by side: networks with random weights, diffusers' loop, and each method's."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch import Tensor
+
+from layercli.core.geometry import Size
+from layercli.core.requests import GenerateRequest
+from layercli.diffusion.schedule import Schedule
+from layercli.generate import dreamlayer, layerdiff, layerdiffuse
+from layercli.generate._joint import Sampled, Sampling, Scene, sample_frames
+from layercli.generate._layers import canvas_plan
+from layercli.generate._placement import default_boxes, frame_rectangle
+from layercli.generate.layerfusion import Options
+from layercli.models.attention_sharing import AttentionSharing, Settings
+from layercli.models.dreamlayer import DreamLayer
+from layercli.models.dreamlayer import Settings as DreamSettings
+from layercli.models.embedded import EmbeddedModel
+from layercli.models.family import Conditioning, Kind, Model
+from layercli.models.layerdiff import LayerDiff
+from layercli.models.layerdiff import Settings as DiffSettings
+from layercli.models.reuse import deep_features_reused
+from layercli.models.rgba_autoencoder import RGBAAutoencoder
+from layercli.models.sd15 import SD15Model
+from layercli.models.text_static import StaticTextEncoder
+
+NAMES = ["a cat", "a dog", "a ball", "a bottle", "a chair", "a bird"]
+BACKGROUND = "a beach"
+
+OnStep = Callable[[int], None]
+Loop = Callable[[OnStep], Any]
+"""A whole run, which tells after each step how many are done."""
+
+
+class RandomText(SD15Model):
+    """An SD1.5 whose text features are random numbers: what reading them costs is the same."""
+
+    length = 77
+
+    def encode_text(self, prompts: Sequence[str], kinds: Sequence[Kind], size: Size) -> Conditioning:
+        seeds = [int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4]) for prompt in prompts]
+        width = int(self.unet.config.cross_attention_dim)  # type: ignore[union-attr, arg-type]
+        tokens = [torch.randn(self.length, width, generator=torch.Generator().manual_seed(s)) for s in seeds]
+        summary = torch.zeros(len(prompts), self.length, device=self.device)
+        summary[:, 4] = 1
+        features = torch.stack(tokens).to(self.device, self.dtype)
+        return Conditioning(tokens=features, summary=summary, kinds=tuple(kinds))
+
+    def words(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        ids = torch.zeros(len(prompts), self.length, dtype=torch.long)
+        for row, prompt in enumerate(prompts):
+            said = prompt.replace(",", "").split()[: self.length - 2]
+            ids[row, 1 : 1 + len(said)] = torch.tensor([1 + sum(word.encode()) for word in said])
+        return ids.to(self.device), (ids > 0).to(self.device)
+
+
+def random_sd15(*, real: bool) -> Model:
+    """SD1.5's blocks with random weights: the real shape, or 1/8 of its widths and 3/8 of its sides.
+
+    Small, there is one attention head where SD1.5 has 8 (of as many channels), 576 positions at the finest
+    level for its 4,096 and 11 text tokens for its 77: what attention costs beside the rest stays about the
+    same.
+    """
+    torch.manual_seed(0)
+    on_gpu = torch.cuda.is_available()
+    device = torch.device("cuda" if on_gpu else "cpu")
+    share = 1 if real else 8
+    unet = UNet2DConditionModel(
+        sample_size=64 if real else 24,
+        block_out_channels=tuple(width // share for width in (320, 640, 1280, 1280)),
+        attention_head_dim=8 // share,  # which diffusers takes for the number of heads
+        norm_num_groups=32 if real else 8,
+        cross_attention_dim=768 // share,
+    )
+    vae = AutoencoderKL(block_out_channels=(8, 8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 4,
+                        up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=4)  # fmt: skip
+    schedule = Schedule.scaled_linear(steps_offset=1)
+    dtype = torch.float16 if on_gpu else torch.float32
+    model = RandomText(unet, vae, torch.nn.Identity(), None, schedule, device=device, dtype=dtype)
+    model.length = 77 if real else 11
+    return model
+
+
+def random_embedded() -> Model:
+    """The embedded model's shape at its real widths, with random weights."""
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(
+        sample_size=16,
+        in_channels=12,
+        out_channels=12,
+        block_out_channels=(96, 160, 192),
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=(3, 5, 6),
+        cross_attention_dim=256,
+        num_class_embeds=3,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=8,
+    )
+    schedule = Schedule.cosine(prediction="v_prediction", spacing="trailing")
+    return EmbeddedModel(unet, RGBAAutoencoder(), StaticTextEncoder.load(), schedule)
+
+
+def diffusers_loop(model: Model, frames: int, steps: int) -> Loop:
+    """diffusers' loop as its pipelines write it: one batch of [unconditional, conditional], DDIM."""
+    prompts = [*(NAMES * 9)[: frames - 2], BACKGROUND, "things on a beach"]
+    kinds: list[Kind] = [*["foreground"] * (frames - 2), "background", "global"]  # type: ignore[list-item]
+    betas = "squaredcos_cap_v2" if model.alpha else "scaled_linear"
+    scheduler = DDIMScheduler(
+        beta_schedule=betas,
+        prediction_type=model.prediction,
+        timestep_spacing=model.schedule.spacing,
+        clip_sample=False,
+    )
+    empty = model.encode_text([""] * frames, kinds, model.native_size)
+    text = empty.cat(model.encode_text(prompts, kinds, model.native_size))
+    start = torch.randn(frames, *model.latent_shape(model.native_size)).to(model.device)
+
+    @torch.no_grad()
+    def loop(on_step: OnStep) -> Tensor:
+        scheduler.set_timesteps(steps)
+        x = start
+        for done, t in enumerate(scheduler.timesteps, 1):
+            both = scheduler.scale_model_input(torch.cat([x, x]), t).to(model.dtype)
+            output = model.unet(
+                both,
+                t,
+                encoder_hidden_states=text.tokens,
+                class_labels=text.class_labels,
+                added_cond_kwargs=dict(text.added) or None,
+                return_dict=False,
+            )[0]
+            unconditional, conditional = output.chunk(2)
+            x = scheduler.step(unconditional + 4.0 * (conditional - unconditional), t, x).prev_sample
+            on_step(done)
+        return x
+
+    return loop
+
+
+def layerfusion_loop(model: Model, frames: int, steps: int, *, prior: str = "auto", fast: int = 1) -> Loop:
+    """LayerFusion with everything switched on: foregrounds in their boxes, background, blended frame."""
+    k, size = frames - 2, model.native_size
+    names = (NAMES * 9)[:k]
+    boxes = default_boxes(names, size, 0, {})
+    scene = Scene(
+        foregrounds=names,
+        background=BACKGROUND,
+        blended="things on a beach",
+        negative="",
+        rectangles=[frame_rectangle(boxes[i], size) for i in range(k)],
+        guides={},
+        size=size,
+        frame=size,
+    )
+    sampling = Sampling(seed=0, steps=steps, guidance=4.0)
+    rules = Options(prior=prior).rules(model)  # type: ignore[arg-type]
+
+    def loop(on_step: OnStep) -> Sampled:
+        with deep_features_reused(model.unets, fast):
+            return sample_frames(model, scene, sampling, rules, on_step)
+
+    return loop
+
+
+def layerdiffuse_loop(model: Model, frames: int, steps: int) -> Loop:
+    """LayerDiffuse's joint weights, of random numbers: trios of foreground, background and whole picture."""
+    request = _request(model, frames // 3, steps)
+    rank = 256 * int(model.unet.config.block_out_channels[0]) // 320  # type: ignore[union-attr, index]
+    sharing = AttentionSharing(model.unet, Settings(frames=3, rank=rank))
+    with torch.no_grad():
+        for parameter in sharing.parameters():
+            parameter.normal_(std=0.02)
+    sharing.to(device=model.device, dtype=model.dtype).eval().requires_grad_(False)
+    plan = canvas_plan(request, model)
+
+    @torch.no_grad()
+    def loop(on_step: OnStep) -> Sampled:
+        options = layerdiffuse.Options()
+        seen: Any = model  # alpha, which this adds to a model, is read after the last step
+        return layerdiffuse._sampled(request, seen, options, plan, sharing, None, on_step)
+
+    return loop
+
+
+def dreamlayer_loop(model: Model, frames: int, steps: int) -> Loop:
+    """DreamLayer with a fresh adapter whose shared attention counts as much as a frame's own."""
+    folder = DreamLayer(model.unet, DreamSettings(gate=0.5)).save(Path(tempfile.mkdtemp(prefix="adapter")))
+    options = dreamlayer.Options(adapter=str(folder))
+    request = _request(model, frames - 2, steps)
+    return lambda on_step: dreamlayer.generate(request, model, options, lambda done, _: on_step(done))
+
+
+def layerdiff_loop(model: Model, frames: int, steps: int, *, smg: float = 0.0) -> Loop:
+    """LayerDiff with a fresh adapter, without a whole picture; self-mask guidance is half a batch more."""
+    adapter = LayerDiff(model.unet, DiffSettings(masks=not model.alpha))
+    folder = adapter.save(Path(tempfile.mkdtemp(prefix="adapter")))
+    options = layerdiff.Options(adapter=str(folder), smg=smg)
+    request = _request(model, frames - 1, steps)
+    return lambda on_step: layerdiff.generate(request, model, options, lambda done, _: on_step(done))
+
+
+def loops_of(model: Model, methods: Sequence[str], fast: Sequence[int], frames: int, steps: int,
+             prior: str) -> dict[str, Loop]:  # fmt: skip
+    """By name: diffusers' loop first, then each method that can draw so many frames, then faster ones."""
+    loops = {"diffusers, plain batch": diffusers_loop(model, frames, steps)}
+    for method in methods:
+        if method == "layerfusion":
+            loops[method] = layerfusion_loop(model, frames, steps, prior=prior)
+        elif method == "layerdiffuse" and frames % 3 == 0 and isinstance(model, SD15Model):
+            loops[method] = layerdiffuse_loop(model, frames, steps)
+        elif method == "dreamlayer":
+            loops[method] = dreamlayer_loop(model, frames, steps)
+        elif method == "layerdiff":
+            loops[method] = layerdiff_loop(model, frames, steps)
+    for every in fast:
+        loops[f"layerfusion, fast={every}"] = layerfusion_loop(model, frames, steps, prior=prior, fast=every)
+    return loops
+
+
+def _request(model: Model, foregrounds: int, steps: int) -> GenerateRequest:
+    return GenerateRequest(
+        foregrounds=tuple((NAMES * 9)[:foregrounds]),
+        background=BACKGROUND,
+        size=model.native_size,
+        steps=steps,
+        model=model.name,
+        harmonize="over",
+    )
+
+
+@torch.no_grad()
+def psnr(model: Model, one: Sampled, other: Sampled) -> float:
+    """Of all layers' pictures on mid-gray, in dB."""
+    errors = []
+    for latents in ((one.foregrounds, other.foregrounds), (one.background, other.background)):
+        flat = []
+        for x in latents:
+            rgba = model.decode(x, ["foreground"] * len(x))
+            flat.append(rgba[:, :3] * rgba[:, 3:] + 0.5 * (1 - rgba[:, 3:]))
+        errors.append((flat[0] - flat[1]).square().flatten(1).mean(dim=1))
+    return -10 * math.log10(max(float(torch.cat(errors).mean()), 1e-12))
