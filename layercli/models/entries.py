@@ -165,7 +165,42 @@ def _words(family: str, *folders: str) -> Entry:
     )
 
 
+def _net(help: str, hub: str, native: int, parameters: int, *more: str) -> Entry:
+    """A net for photos in transformers' format, in float32."""
+    return Entry(
+        help=f"For photos. {help}",
+        licence="Apache-2.0",
+        native=native,
+        parameters=parameters,
+        hub=hub,
+        files=("config.json", "preprocessor_config.json", "model.safetensors", *more),
+        stored=4,
+    )
+
+
 PARTS: Mapping[str, Entry] = {
+    "grounding-dino": _net(
+        "Grounding DINO, the tiny one: finds objects by their names.",
+        "IDEA-Research/grounding-dino-tiny",
+        800,
+        172_250_626,
+        "tokenizer_config.json",
+        "vocab.txt",
+        "tokenizer.json",
+        "special_tokens_map.json",
+    ),
+    "segment-anything": _net(
+        "Segment Anything, the base one: cuts out what is in a box or under a point.",
+        "facebook/sam-vit-base",
+        1024,
+        93_735_728,
+    ),
+    "depth-anything": _net(
+        "Depth Anything V2, the small one: says which object is in front.",
+        "depth-anything/Depth-Anything-V2-Small-hf",
+        518,
+        24_785_089,
+    ),
     "sd15-words": _words("sd15", "tokenizer"),
     "sdxl-words": _words("sdxl", "tokenizer", "tokenizer_2"),
     "sdxl-vae-fp16-fix": Entry(

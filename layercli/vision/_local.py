@@ -15,6 +15,13 @@ from layercli.core.errors import LayercliError
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+PULLED = {
+    "IDEA-Research/grounding-dino-tiny": "grounding-dino",
+    "facebook/sam-vit-base": "segment-anything",
+    "depth-anything/Depth-Anything-V2-Small-hf": "depth-anything",
+}
+"""Repositories that are rows of the table of models, by their names there."""
+
 
 def opened(kind: Any, source: str, model: str, option: str, instead: str) -> Any:
     """A part of a model: kind.from_pretrained(source), networks in float32 and for use alone.
@@ -34,9 +41,14 @@ def opened(kind: Any, source: str, model: str, option: str, instead: str) -> Any
             ) from error
         raise LayercliError(
             f"{model} is not on this machine ({source}).",
-            f"Fetch it (hf download {source}), or name its folder (-O {option}=FOLDER). {instead}".strip(),
+            f"Fetch it ({_fetching(source)}), or name its folder (-O {option}=FOLDER). {instead}".strip(),
         ) from error
     return part.eval() if isinstance(part, torch.nn.Module) else part
+
+
+def _fetching(source: str) -> str:
+    """What fetches a repository of the hub."""
+    return f"layercli models pull {PULLED[source]}" if source in PULLED else f"hf download {source}"
 
 
 def preprocessing(source: str) -> dict[str, Any]:

@@ -19,7 +19,9 @@ from layercli.core.errors import LayercliError
 from layercli.core.pixels import quantize
 from layercli.core.recomposition import recomposition
 from layercli.decompose.matte import Options, decompose
-from layercli.vision._local import standardised
+from layercli.models.catalog import CATALOG
+from layercli.vision._local import PULLED, standardised
+from layercli.vision.depth import DepthNet
 from layercli.vision.named import Detector, Segmenter
 from tests.decompose.made import ball, over, soft_iou, wall
 from tests.vision.tiny_named import SIDE, save_detector, teach, tiny_sam
@@ -117,3 +119,14 @@ def test_what_is_no_model_is_told(tmp_path):
         with pytest.raises(LayercliError, match=f"{name} is not on this machine") as caught:
             kind(str(tmp_path / "none"))
         assert "hf download" in caught.value.hint and "--point" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "row"),
+    [(Detector, "grounding-dino"), (Segmenter, "segment-anything"), (DepthNet, "depth-anything")],
+)
+def test_a_net_of_the_table_is_fetched_by_its_name_there(kind, row):
+    assert PULLED[CATALOG[row].hub] == row
+    with pytest.raises(LayercliError, match="is not on this machine") as caught:
+        kind("")
+    assert f"layercli models pull {row}" in caught.value.hint
