@@ -52,15 +52,23 @@ def measure(sample: Sample, options: Options) -> dict[str, float]:
         raise NotJudged("it or its reference has no visible layer")
     mine = grouped([sample.placed(layer) for layer in sample.layers])
     theirs = grouped([truth.placed(layer) for layer in truth.layers])
-    plain = aligned(mine, theirs, options.both_empty)
-    best = plain
+    plain, *merged = by_merges(mine, theirs, options)
+    best = merged[-1] if merged else plain
+    return plain | {f"{name}_merged": value for name, value in best.items()}
+
+
+def by_merges(mine: Groups, theirs: Groups, options: Options) -> list[dict[str, float]]:
+    """The numbers without a merge, with one, and so on up to `options.merges`."""
+    told = [aligned(mine, theirs, options.both_empty)]
     for _ in range(options.merges):
         tries = [(shorter, theirs) for shorter in merges_of(mine)] + [(mine, s) for s in merges_of(theirs)]
         if not tries:
-            break
+            told.append(told[-1])
+            continue
         scored = [(aligned(*pair, options.both_empty), pair) for pair in tries]
         best, (mine, theirs) = min(scored, key=lambda entry: entry[0]["cost"])
-    return plain | {f"{name}_merged": value for name, value in best.items()}
+        told.append(best)
+    return told
 
 
 def grouped(placed: Sequence[np.ndarray]) -> Groups:

@@ -3,12 +3,16 @@
 Run it: python tests/benchmarks/bench_decompose.py CORPUS [--count 24] [--hint box] [--look DIR]
 CORPUS is a folder of shards with a manifest.jsonl (examples/rebuild_corpus.py makes one); only objects and
 scenes that training never sees are used. Rows: ours; the net's own mask with the photo's colours over
-OpenCV's Telea fill, which is what background removers give; the input as one layer. The hole's PSNR is also
-told for OpenCV's Navier-Stokes and scikit-image's biharmonic fill, each in the hole that ours found, so that
-all fill the same. --speed tells seconds and memory at 1, 12 and 48 megapixels instead.
+OpenCV's Telea fill, which is what background removers give; the input as one layer. The hole's numbers are
+also told for OpenCV's Navier-Stokes and scikit-image's biharmonic fill, each in the hole that ours found, so
+that all fill the same. --rooms FOLDER takes rendered rooms apart instead, whose layers are known (layercli
+data rooms makes such a folder), and tells LayerD's protocol; --speed tells seconds and memory at 1, 12 and 48
+megapixels.
 
 Alpha: SAD /1000, MSE x 1e-3, Grad (sigma 1.4) /1000, Conn (step 0.1) /1000 over the whole picture, soft IoU;
-colour: mean absolute error of alpha * F; hole: PSNR and SSIM where the true alpha is over 0.5.
+colour: mean absolute error of alpha * F. Hole, where the true alpha is over 0.5: PSNR; SSIM; sharpness, the
+mean gradient as a share of the truth's, 1 at best; gradients, how far the distribution of their magnitudes is
+from the truth's (Wasserstein's first distance, in 255ths), 0 at best.
 """
 
 from __future__ import annotations
@@ -24,8 +28,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from layerd_rooms import measured
 from PIL import Image
 from scipy import ndimage
+from scipy.stats import wasserstein_distance
 from skimage.metrics import structural_similarity
 from skimage.restoration import inpaint_biharmonic
 
@@ -143,11 +149,23 @@ def _connectivity(alpha: np.ndarray, true: np.ndarray) -> float:
 
 
 def hole_scores(filled: np.ndarray, truth: Truth) -> dict[str, float]:
-    """PSNR and SSIM of a background where the object stood."""
+    """PSNR, SSIM and the statistics of gradients of a background where the object stood."""
     hole = truth.alpha > 0.5
     psnr = -10 * np.log10(max(float(((filled - truth.behind)[hole] ** 2).mean()), 1e-9))
     _, ssim = structural_similarity(filled, truth.behind, channel_axis=-1, data_range=1.0, full=True)
-    return {"hole PSNR": psnr, "hole SSIM": float(ssim[hole].mean())}
+    mine, theirs = (_slopes(picture)[hole] for picture in (filled, truth.behind))
+    return {
+        "hole PSNR": psnr,
+        "hole SSIM": float(ssim[hole].mean()),
+        "hole sharpness": float(mine.mean() / max(float(theirs.mean()), 1e-6)),
+        "hole gradients": float(wasserstein_distance(mine, theirs)) * 255,
+    }
+
+
+def _slopes(rgb: np.ndarray) -> np.ndarray:
+    """The magnitude of the gradient of the gray picture: (H, W, 3) -> (H, W), per pixel."""
+    rows, columns = np.gradient(rgb.mean(axis=-1))
+    return np.hypot(rows, columns)
 
 
 def stack_alpha(stack: LayerStack) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +181,7 @@ def stack_alpha(stack: LayerStack) -> tuple[np.ndarray, np.ndarray]:
 
 
 def rows_of(
-    truth: Truth, net: str, hint: str, options: Options, look: Path | None, *, biharmonic: bool
+    truth: Truth, net: str, hint: str, options: Options, look: Path | None
 ) -> dict[str, dict[str, float]]:
     """The table's rows for one composite."""
     request = DecomposeRequest(photo=truth.name, **hint_of(truth, hint))
@@ -188,9 +206,8 @@ def rows_of(
     same_hole = {
         "Telea": dequantize(cv2.inpaint(level, hole, 5, cv2.INPAINT_TELEA)),
         "Navier-Stokes": dequantize(cv2.inpaint(level, hole, 5, cv2.INPAINT_NS)),
+        "biharmonic": _biharmonic(truth.photo, hole > 0),
     }
-    if biharmonic:
-        same_hole["biharmonic"] = _biharmonic(truth.photo, hole > 0)
     cut_out = raw[..., None] * truth.photo
     again = cut_out + (1 - raw[..., None]) * telea
     removers = {
@@ -215,13 +232,8 @@ def rows_of(
 
 
 def _biharmonic(photo: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """scikit-image's fill at a quarter of the size, where it ends in time, and enlarged."""
-    small = cv2.resize(photo, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    mask = cv2.resize(hole.astype(np.uint8), small.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
-    mask = ndimage.binary_dilation(mask)
-    filled = inpaint_biharmonic(small, mask, channel_axis=-1, split_into_regions=False)
-    large = cv2.resize(np.clip(filled, 0, 1).astype(np.float32), photo.shape[1::-1])
-    return np.where(hole[..., None], large, photo)
+    filled = inpaint_biharmonic(photo, hole, channel_axis=-1, split_into_regions=False)
+    return np.clip(filled, 0, 1).astype(np.float32)
 
 
 def speed(megapixels: float, options: Options) -> str:
@@ -252,7 +264,7 @@ def main() -> None:
     parser.add_argument("--net", default="u2netp")
     parser.add_argument("--hint", choices=("none", "box", "point"), default="none")
     parser.add_argument("--look", type=Path)
-    parser.add_argument("--biharmonic", action="store_true", help="slow: minutes a picture")
+    parser.add_argument("--rooms", type=Path, help="a folder that layercli data rooms made")
     parser.add_argument("--speed", type=float, nargs="*")
     given = parser.parse_args()
     options = Options(net=given.net)
@@ -260,12 +272,16 @@ def main() -> None:
         for megapixels in given.speed or (1, 12, 48):
             print(speed(megapixels, options), flush=True)
         return
+    if given.rooms is not None:
+        finder = open_finder(given.net, weights_of(given.net) if given.net != "classical" else None)
+        measured(given.rooms, given.count, given.seed, options, finder)
+        return
     if given.look is not None:
         given.look.mkdir(parents=True, exist_ok=True)
     scores: dict[str, dict[str, list[float]]] = {}
     for truth in truths(given.corpus, given.count, given.seed):
         try:
-            rows = rows_of(truth, given.net, given.hint, options, given.look, biharmonic=given.biharmonic)
+            rows = rows_of(truth, given.net, given.hint, options, given.look)
         except Exception as error:
             print(f"{truth.name}: {error}", flush=True)
             continue
