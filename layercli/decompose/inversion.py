@@ -3,7 +3,9 @@
 DreamLayer's image to layers (arXiv 2503.12838, supplement 5): DDIM inversion of the photo as the global
 frame, duplicated for every layer, with masked attention; then layered denoising with the layers' prompts.
 What the model draws is a guess at alpha, colour and background; the 8-bit colours are then solved so that the
-layers are the photo.
+layers are the photo. Where a model makes no alpha, as Stable Diffusion 1.5, an object is where the photo's
+attention to its words was on the way to noise (context maps, main paper, Eq 3 and 4), cut along the photo's
+own edges, and the model draws what is behind.
 """
 
 from __future__ import annotations
@@ -22,7 +24,10 @@ from layercli.core.effects import free_name
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.layers import LayerStack
+from layercli.decompose._context import ContextMaps, object_in
+from layercli.decompose._cutting import Cutting, cut_out
 from layercli.decompose._exact import behind, in_levels
+from layercli.decompose._objects import Found
 from layercli.decompose._stack import Piece, solved
 from layercli.diffusion.sample import State, run, sample
 from layercli.models.catalog import load_model
@@ -119,34 +124,43 @@ def decompose(
 ) -> LayerStack:
     """Take a photo apart into the layers that prompts name: photo (H, W, 3) float32 in [0, 1], in levels.
 
-    Raises LayercliError for a model that is not there or makes no alpha, and where no object came out.
+    Raises LayercliError for a model that is not there, and where no object came out.
     """
     model = load_model(options.model, device=options.device, dtype=options.dtype)
-    if not model.alpha:
-        raise LayercliError(
-            f'The model "{options.model}" makes no alpha, which layers are told apart by.',
-            "Try: --method matte, or -O model=embedded",
-        )
     height, width = photo.shape[:2]
-    drawn = draw_layers(model, photo, options, on_step)
+    maps = None if model.alpha else _maps_of(model, photo, options)
+    drawn = draw_layers(model, photo, options, on_step, maps)
     pictures = [resized(np.moveaxis(frame.numpy(), 0, -1), height, width) for frame in drawn]
     *objects, scene = pictures
     names: set[str] = {"background", "shadow"}
     below = [scene[..., :3]]
     for rgba in objects[:-1]:
-        below.append(rgba[..., 3:] * rgba[..., :3] + (1 - rgba[..., 3:]) * below[-1])
+        # What a model without alpha draws is opaque: behind its objects there is the scene alone.
+        over = below[-1] if maps else rgba[..., 3:] * rgba[..., :3] + (1 - rgba[..., 3:]) * below[-1]
+        below.append(over)
     left = photo.copy()
     pieces: list[Piece] = []
-    for prompt, rgba, made_up in reversed(list(zip(options.foregrounds, objects, below, strict=True))):
-        alpha = in_levels(np.clip((rgba[..., 3] - options.least) / (1 - 2 * options.least), 0, 1))
-        if not alpha.any():
-            continue
-        window = window_around(alpha > 0, 4)
-        target, colour = left[window].copy(), rgba[window][..., :3]
-        left[window] = behind(target, alpha[window], colour, made_up[window])
+    seen = maps.masks() if maps else [None] * len(objects)
+    layers = list(zip(options.foregrounds, objects, below, seen, strict=True))
+    for prompt, rgba, made_up, where in reversed(layers):
+        if where is None:
+            alpha = in_levels(np.clip((rgba[..., 3] - options.least) / (1 - 2 * options.least), 0, 1))
+            if not alpha.any():
+                continue
+            window = window_around(alpha > 0, 4)
+            alpha, colour = alpha[window], rgba[window][..., :3]
+        else:
+            mask = object_in(left, where)
+            if not (mask > 0.5).any():
+                continue
+            window, alpha, colour = cut_out(left, Found(name=prompt, mask=mask), Cutting())
+            if not alpha.any():
+                continue
+        target = left[window].copy()
+        left[window] = behind(target, alpha, colour, made_up[window])
         name = free_name(prompt.strip(), names)
         names.add(name)
-        pieces.append(Piece(name=name, window=window, alpha=alpha[window], colour=colour, target=target))
+        pieces.append(Piece(name=name, window=window, alpha=alpha, colour=colour, target=target))
     if not pieces:
         raise LayercliError(
             f"No object came out of {request.photo}.",
@@ -155,20 +169,34 @@ def decompose(
     return solved(left, np.ones((height, width), dtype=np.float32), pieces[::-1])
 
 
+def _maps_of(model: Model, photo: np.ndarray, options: Options) -> ContextMaps:
+    size = Size(photo.shape[1], photo.shape[0])
+    return ContextMaps(model, size, options.foregrounds, whole_prompt(options))
+
+
+def whole_prompt(options: Options) -> str:
+    """The text of the whole picture."""
+    return options.prompt or f"{' and '.join(options.foregrounds)}, {options.background}"
+
+
 def draw_layers(
     model: Model,
     photo: np.ndarray,
     options: Options,
     on_step: Callable[[int, int], None] = lambda done, total: None,
+    maps: ContextMaps | None = None,
 ) -> Tensor:
-    """Invert and draw: photo (H, W, 3) -> (k + 1, 4, h, w) at the model's size, the background last."""
+    """Invert and draw: photo (H, W, 3) -> (k + 1, 4, h, w) at the model's size, the background last.
+
+    maps: reads where the photo shows what, on its way to noise.
+    """
     size = model.working_size(Size(photo.shape[1], photo.shape[0]))
     used = torch.from_numpy(np.moveaxis(resized(photo, size.used.height, size.used.width), -1, 0).copy())
     rgba = torch.cat([used, torch.ones_like(used[:1])])[None]
     padding = (0, size.made.width - size.used.width, 0, size.made.height - size.used.height)
     rgba = F.pad(rgba, padding, mode="replicate").to(model.device)
     prompts = [*options.foregrounds, options.background]
-    whole = options.prompt or f"{' and '.join(options.foregrounds)}, {options.background}"
+    whole = whole_prompt(options)
     kinds: list[Kind] = [*(["foreground"] * len(options.foregrounds)), "background", "global"]  # type: ignore[list-item]
     text = model.encode_text([*prompts, whole], kinds, size.made)
     inverted = text if options.inverted_as == "layers" else text.select([len(prompts)] * len(kinds))
@@ -177,7 +205,8 @@ def draw_layers(
     total = 2 * (len(path) - 1)
     with torch.no_grad():
         clean = model.encode(rgba).repeat(len(kinds), 1, 1, 1)
-        with edited_attention(model.unet, GlobalAttention("none", masked=options.masked)):
+        edit = GlobalAttention("none", masked=options.masked)
+        with edited_attention(model.unet, maps.read_beside(edit) if maps else edit):
             rising = sample(
                 model.denoiser(inverted), clean, model.schedule, path[::-1], refine=options.refine
             )

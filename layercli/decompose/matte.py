@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from layercli.core.decompose_request import DecomposeRequest
 from layercli.core.effects import free_name
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.layers import LayerStack
-from layercli.decompose._exact import behind, in_levels, without_ghost
+from layercli.decompose._cutting import Cutting, cut_out
+from layercli.decompose._exact import behind, without_ghost
 from layercli.decompose._objects import (
     LOOK_PIXELS,
     MOST_FOUND,
@@ -31,14 +31,10 @@ from layercli.decompose._objects import (
 from layercli.decompose._order import front_first
 from layercli.decompose._stack import Piece, solved
 from layercli.vision.fill import Filling, fill
-from layercli.vision.foreground import foreground_and_background
-from layercli.vision.grids import Window, disc, resized, scaled, window_around
-from layercli.vision.matting import closed_form_alpha, enlarged_alpha, trimap_of
+from layercli.vision.grids import Window, disc, resized, scaled
 from layercli.vision.nets import weights_of
 from layercli.vision.saliency import Finder, open_finder
 from layercli.vision.shadows import shadow_of
-
-_LEVEL = np.float32(1 / 255)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +150,8 @@ def _taken_off(
 
     left: (H, W, 3) the picture in levels, light: (H, W) the shadows on its background; both change in place.
     """
-    window, alpha, colour = _cut_out(left, found, options)
+    how = Cutting(band=options.band, pull=options.pull, detail=options.detail, refine=options.refine)
+    window, alpha, colour = cut_out(left, found, how)
     target = left[window].copy()
     solid = np.zeros(light.shape, dtype=np.float32)
     solid[window] = alpha
@@ -178,44 +175,6 @@ def _taken_off(
     alpha = without_ghost(target, alpha, colour, made_up * light[window][..., None], ring)
     left[window] = behind(target, alpha, colour, made_up * light[window][..., None])
     return Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)
-
-
-def _cut_out(left: np.ndarray, found: Found, options: Options) -> tuple[Window, np.ndarray, np.ndarray]:
-    """The window of an object, its alpha there in levels, and its clean colours."""
-    height, width = left.shape[:2]
-    down, across = height / found.mask.shape[0], width / found.mask.shape[1]
-    coarse_window = window_around(found.mask > 0.05, 2)
-    size = float(np.sqrt((found.mask > 0.5).sum() * down * across))
-    margin = max(4.0, 2.5 * options.band * size) + 2 * max(down, across)
-    rows, columns = (
-        slice(max(0, round(part.start * scale - margin)), min(full, round(part.stop * scale + margin)))
-        for part, scale, full in zip(coarse_window, (down, across), (height, width), strict=True)
-    )
-    window = (rows, columns)
-    view = left[window]
-    small = scaled(view, round(options.detail * 1e6))
-    scale = small.shape[0] / view.shape[0]
-    coarse = _part(found.mask, window, left.shape[:2], small.shape[:2])
-    if found.drawn and not options.refine:
-        alpha = coarse
-    else:
-        band = max(2.0, options.band * size * scale, 1.5 * max(down, across) * scale)
-        trimap = trimap_of(coarse, band, band)
-        alpha = closed_form_alpha(small, trimap, coarse, options.pull)
-        alpha = np.clip((alpha - 0.03) / 0.94, 0, 1)
-    colour, _ = foreground_and_background(small, alpha)
-    fine = enlarged_alpha(alpha, small, view) if alpha.shape != view.shape[:2] else alpha
-    fine = in_levels(np.where(fine < 2.5 * _LEVEL, 0, np.where(fine > 1 - 2.5 * _LEVEL, 1, fine)))
-    return window, fine, resized(colour, *view.shape[:2])
-
-
-def _part(mask: np.ndarray, window: Window, full: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    """The part of a mask that belongs to a window of the full-sized picture, at another size."""
-    down, across = mask.shape[0] / full[0], mask.shape[1] / full[1]
-    box = (window[1].start * across, window[0].start * down, window[1].stop * across, window[0].stop * down)
-    plane = Image.fromarray(np.ascontiguousarray(mask, dtype=np.float32), mode="F")
-    sampled = plane.resize((shape[1], shape[0]), Image.Resampling.BILINEAR, box=box)
-    return np.clip(np.asarray(sampled), 0, 1)
 
 
 def _grown(mask: np.ndarray, window: Window, radius: float) -> np.ndarray:

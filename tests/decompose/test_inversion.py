@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from layercli.core.decompose_request import DecomposeRequest
 from layercli.core.errors import LayercliError
+from layercli.core.geometry import Size
 from layercli.core.recomposition import recomposition
+from layercli.decompose._context import ContextMaps, object_in, spans_in
 from layercli.decompose.inversion import GlobalAttention, Options, decompose, draw_layers
 from layercli.models.catalog import load_model
 from layercli.models.hooks import edited_attention
+from layercli.vision.grids import resized
 from tests import tiny
-from tests.decompose.made import ball, over, wall
+from tests.decompose.made import ball, over, soft_iou, wall
 
 PHOTO = over(wall(64, 96), ball(64, 96), (0.8, 0.15, 0.1))
 
@@ -109,6 +113,53 @@ def test_what_cannot_be_is_refused(folder, tmp_path: Path):
         options(folder, start=0)
     with pytest.raises(LayercliError, match=r"least=0\.5 is not from 0 to 0\.5"):
         options(folder, least=0.5)
-    without = str(tiny.save("sd15", tmp_path))
-    with pytest.raises(LayercliError, match="makes no alpha"):
-        decompose(DecomposeRequest(photo="made.png"), PHOTO, options(without))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A tiny model of the SD1.5 family, which makes no alpha."""
+    return str(tiny.save("sd15", tmp_path_factory.mktemp("plain")))
+
+
+def test_a_model_without_alpha_takes_a_photo_apart(plain):
+    asked = options(plain, foregrounds=("a ball", "a cat"), guidance=2.0, steps=1)
+    stack = decompose(DecomposeRequest(photo="made.png"), PHOTO, asked)
+    assert {"background"} < set(stack.names) <= {"background", "a ball", "a cat"}
+    assert recomposition(PHOTO, stack).most <= 1
+    with pytest.raises(LayercliError, match='does not hold the words "a ball"'):
+        decompose(DecomposeRequest(photo="made.png"), PHOTO, options(plain, prompt="a cat on a wall"))
+
+
+def test_context_maps_are_the_attention_that_diffusers_computes(plain):
+    """Eq 3 and 4: over heads and words, of the last frame, stretched to [0, 1]."""
+    model = load_model(plain)
+    words, whole = ("a ball", "a cat"), "a ball and a cat, a wall"
+    maps = ContextMaps(model, Size(32, 32), words, whole)
+    text = model.encode_text([whole, whole], ["global"] * 2, Size(32, 32))
+    x = torch.randn((2, 4, 16, 16), generator=torch.Generator().manual_seed(0))
+    kept = []
+
+    def scores(call):
+        if call.layer.cross and call.layer.name.startswith("down_blocks"):
+            query, key = call._attention.to_q(call.hidden), call._attention.to_k(call.text)
+            query, key = (call._attention.head_to_batch_dim(part) for part in (query, key))
+            found = call._attention.get_attention_scores(query, key)
+            kept.append(found.unflatten(0, (2, -1))[-1].sum(dim=0))
+        return call.output()
+
+    with torch.no_grad(), edited_attention(model.unet, maps.read_beside(scores)):
+        model.denoiser(text)(x, torch.full((2,), 300))
+    # One token a letter: start, "a", "b a l l", …
+    spans = spans_in(model, words, whole)
+    assert spans[0].nonzero().flatten().tolist() == [1, 2, 3, 4, 5]
+    assert spans[1].nonzero().flatten().tolist() == [9, 10, 11, 12]
+    for one, span in zip(maps.masks(), spans, strict=True):
+        summed = (sum(kept) @ span[: kept[0].shape[-1]]).reshape(16, 16)
+        wanted = (summed - summed.min()) / (summed.max() - summed.min())
+        assert np.abs(one - resized(wanted.numpy(), 32, 32)).max() < 1e-4
+
+
+def test_an_object_is_cut_along_its_own_edges_from_a_coarse_map():
+    true = ball(64, 96)
+    coarse = resized(resized(true, 6, 9), 64, 96)
+    assert soft_iou(coarse, true) < 0.8 < 0.9 < soft_iou(object_in(PHOTO, resized(true, 6, 9)), true)
