@@ -13,9 +13,10 @@ from layercli.core.decompose_request import DecomposeRequest, Place
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.masks import open_mask
+from layercli.decompose._looking import at_point, in_box, nearer_look
 from layercli.vision.classical import CUT_PIXELS, cut
-from layercli.vision.grids import disc, resized, scaled, window_around
-from layercli.vision.saliency import Finder, find_in
+from layercli.vision.grids import disc, resized, scaled
+from layercli.vision.saliency import Finder
 
 if TYPE_CHECKING:
     from layercli.vision.named import Segmenter
@@ -24,13 +25,6 @@ LOOK_PIXELS = 400_000
 """The size at which objects are looked for."""
 MOST_FOUND = 3
 """Objects that are taken off unasked: with the background four layers, as in DreamLayer."""
-
-
-MARGINS = (0.2, 0.4, 0.1, 0.8)
-"""How much around a box a net is shown, as shares of it: what it finds depends on it, and a mask that reaches
-all sides of the box that a person drew is the right one more often than not."""
-BETTER, DOUBTFUL = 0.02, 0.65
-"""By how much a later look must fill the box better; below what fit a cut by colour is tried as well."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,14 +66,14 @@ def named_objects(
             sides = left / width, top / height, right / width, bottom / height
             found.append(Found(name=name, mask=_segmenter(names)(look, box=sides)))
             continue
-        found.append(Found(name=name, mask=_in_box(look, (left, top, right, bottom), finder)))
+        found.append(Found(name=name, mask=in_box(look, (left, top, right, bottom), finder)))
     for name, point in request.points.items():
         x, y = _pixels(point, name, photo, look)
         if names.segmenter:
             mask = _segmenter(names)(look, point=(x / width, y / height))
             found.append(Found(name=name, mask=mask))
             continue
-        found.append(Found(name=name, mask=_at_point(look, (min(x, width - 1), min(y, height - 1)), finder)))
+        found.append(Found(name=name, mask=at_point(look, (min(x, width - 1), min(y, height - 1)), finder)))
     if request.sought:
         found += _looked_for(request.sought, look, names)
     for entry in found:
@@ -124,17 +118,22 @@ def standing_out(look: np.ndarray, finder: Finder, most: int, least: float) -> l
     ]
     chosen.sort(reverse=True)
     chosen = [entry for entry in chosen if entry[0] > 0.08 * chosen[0][0]][:most]
-    names = ["object"] if len(chosen) == 1 else [f"object {n}" for n in range(1, len(chosen) + 1)]
     # The doubtful pixels belong to the nearest object.
     nearest = ndimage.distance_transform_edt(
         ~np.isin(numbers, [index for _, index in chosen]), return_distances=False, return_indices=True
     )
     owner = numbers[tuple(nearest)] if chosen else numbers
     reach = 0.03 * float(np.hypot(*surely.shape))
-    return [
-        Found(name=name, mask=np.where((owner == index) & disc(numbers == index, reach), surely, 0))
-        for name, (_, index) in zip(names, chosen, strict=True)
+    masks = [
+        np.where((owner == index) & disc(numbers == index, reach), surely, 0).astype(np.float32)
+        for _, index in chosen
     ]
+    # What stands out stands out from near, too; of several, those that do not are left out.
+    nearer = [nearer_look(look, mask, finder) for mask in masks]
+    if any(mask is not None for mask in nearer):
+        masks = [mask for mask in nearer if mask is not None]
+    names = ["object"] if len(masks) == 1 else [f"object {n}" for n in range(1, len(masks) + 1)]
+    return [Found(name=name, mask=mask) for name, mask in zip(names, masks, strict=True)]
 
 
 def without(found: Sequence[Found], taken: Found, filled: np.ndarray) -> list[Found]:
@@ -182,91 +181,3 @@ def _pixels(place: Place, name: str, photo: Size, look: np.ndarray) -> list[int]
             "Give fractions from 0 to 1, or pixels of the photo.",
         )
     return [round(share * small) for share, (_, small) in zip(shares, sides[: len(shares)], strict=True)]
-
-
-def _in_box(look: np.ndarray, box: tuple[int, int, int, int], finder: Finder) -> np.ndarray:
-    """The object in a box (left, top, right, bottom): what stands out there, nothing of it far outside."""
-    height, width = look.shape[:2]
-    left, top, right, bottom = box
-    right, bottom = max(right, left + 2), max(bottom, top + 2)
-    slack = 0.04 * max(right - left, bottom - top)
-    rows, columns = np.arange(height)[:, None], np.arange(width)
-    inside = (
-        (rows >= top - slack)
-        & (rows < bottom + slack)
-        & (columns >= left - slack)
-        & (columns < right + slack)
-    )
-    box = left, top, right, bottom
-    surely, fits = np.zeros((height, width), dtype=np.float32), 0.0
-    if finder.name != "classical":
-        for margin in MARGINS:
-            seen = np.where(inside, find_in(finder, look, box, margin), 0)
-            if _fills(seen, box) > fits + BETTER:
-                surely, fits = seen, _fills(seen, box)
-            if fits > 1 - BETTER:  # no other look can be better by so much
-                break
-    if fits < DOUBTFUL:
-        y, x = (rows - (top + bottom) / 2) / (bottom - top), (columns - (left + right) / 2) / (right - left)
-        prior = np.clip(0.85 - 1.2 * (x * x + y * y), 0.1, 0.9)
-        by_colour = _cut(look, prior, outside=~inside)
-        if _fills(by_colour, box) > fits + 0.1 or not fits:
-            surely = by_colour
-    return surely.astype(np.float32)
-
-
-def _fills(mask: np.ndarray, box: tuple[int, int, int, int]) -> float:
-    """How well a mask (h, w) fills a box from side to side: the IoU of the mask's own box with it."""
-    solid = mask > 0.5
-    if not solid.any():
-        return 0.0
-    rows, columns = window_around(solid, 0)
-    across = min(box[2], columns.stop) - max(box[0], columns.start)
-    down = min(box[3], rows.stop) - max(box[1], rows.start)
-    both = max(0, across) * max(0, down)
-    own = (columns.stop - columns.start) * (rows.stop - rows.start)
-    return both / (own + (box[2] - box[0]) * (box[3] - box[1]) - both)
-
-
-def _at_point(look: np.ndarray, point: tuple[int, int], finder: Finder) -> np.ndarray:
-    """The object under a point (x, y): what stands out there, looked for in the whole and ever nearer."""
-    height, width = look.shape[:2]
-    x, y = point
-    if finder.name != "classical":
-        for share in (1.0, 0.6, 0.35, 0.2):
-            across, down = share * width / 2, share * height / 2
-            box = (round(x - across), round(y - down), round(x + across), round(y + down))
-            if share == 1.0:
-                box = (0, 0, width, height)
-            clipped = (max(0, box[0]), max(0, box[1]), min(width, box[2]), min(height, box[3]))
-            surely = find_in(finder, look, clipped, 0.0)
-            numbers, _ = ndimage.label(surely > 0.4)
-            if numbers[y, x]:
-                return np.where(disc(numbers == numbers[y, x], 4), surely, 0).astype(np.float32)
-    rows, columns = np.mgrid[:height, :width]
-    apart = np.hypot((rows - y) / height, (columns - x) / width)
-    colour = np.abs(look - look[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].mean(axis=(0, 1))).max(axis=-1)
-    prior = np.clip(0.95 - 1.5 * apart - 1.0 * colour, 0.05, 0.95)
-    near = apart < 0.02
-    surely = _cut(look, prior, inside=near)
-    numbers, _ = ndimage.label(surely > 0.5)
-    kept = numbers == numbers[y, x] if numbers[y, x] else near
-    return np.where(disc(kept, 3), np.maximum(surely, near), 0).astype(np.float32)
-
-
-def _cut(
-    look: np.ndarray,
-    prior: np.ndarray,
-    *,
-    inside: np.ndarray | None = None,
-    outside: np.ndarray | None = None,
-) -> np.ndarray:
-    """vision.classical.cut at its own size."""
-    small = scaled(look, CUT_PIXELS)
-    height, width = small.shape[:2]
-
-    def shrunk(mask: np.ndarray | None) -> np.ndarray | None:
-        return None if mask is None else resized(mask.astype(np.float32), height, width) > 0.5
-
-    prior = resized(prior, height, width)
-    return resized(cut(small, prior, inside=shrunk(inside), outside=shrunk(outside)), *look.shape[:2])

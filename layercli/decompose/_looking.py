@@ -1,0 +1,177 @@
+"""Looking for one object: in a box that a person drew, at a point, or nearer where something was seen.
+
+A salient-object net finds what is large in its view: where it looks decides what it sees.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from layercli.vision.classical import CUT_PIXELS, cut
+from layercli.vision.grids import disc, resized, scaled, window_around
+from layercli.vision.saliency import Finder, find_in
+
+Box = tuple[int, int, int, int]
+"""left, top, right, bottom in pixels."""
+
+MARGINS = (0.2, 0.4, 0.1, 0.8)
+"""How much around a box a net is shown, as shares of it: what it finds depends on it, and a mask that reaches
+all sides of the box that a person drew is the right one more often than not."""
+BETTER, DOUBTFUL = 0.02, 0.65
+"""By how much a later look must fill the box better; below what fit a cut by colour is tried as well."""
+
+VIEWS = (0.7, 0.5, 0.35, 0.25)
+"""Sides of the views on a point, as shares of the root of the picture's area, after the whole picture."""
+NEAR, LOOKS = 0.3, 4
+"""How much around what was found is looked at next, as a share of its size, and how often at most."""
+AGREED, STEADY = 0.9, 0.5
+"""The IoU from which on two answers are one; that below which a nearer look has lost what was looked at."""
+
+
+def in_box(look: np.ndarray, box: Box, finder: Finder) -> np.ndarray:
+    """The object in a box (left, top, right, bottom): what stands out there, nothing of it far outside."""
+    height, width = look.shape[:2]
+    left, top, right, bottom = box
+    right, bottom = max(right, left + 2), max(bottom, top + 2)
+    slack = 0.04 * max(right - left, bottom - top)
+    rows, columns = np.arange(height)[:, None], np.arange(width)
+    inside = (
+        (rows >= top - slack)
+        & (rows < bottom + slack)
+        & (columns >= left - slack)
+        & (columns < right + slack)
+    )
+    box = left, top, right, bottom
+    surely, fits = np.zeros((height, width), dtype=np.float32), 0.0
+    if finder.name != "classical":
+        for margin in MARGINS:
+            seen = np.where(inside, find_in(finder, look, box, margin), 0)
+            if _fills(seen, box) > fits + BETTER:
+                surely, fits = seen, _fills(seen, box)
+            if fits > 1 - BETTER:  # no other look can be better by so much
+                break
+    if fits < DOUBTFUL:
+        y, x = (rows - (top + bottom) / 2) / (bottom - top), (columns - (left + right) / 2) / (right - left)
+        prior = np.clip(0.85 - 1.2 * (x * x + y * y), 0.1, 0.9)
+        by_colour = _cut(look, prior, outside=~inside)
+        if _fills(by_colour, box) > fits + 0.1 or not fits:
+            surely = by_colour
+    return surely.astype(np.float32)
+
+
+def _fills(mask: np.ndarray, box: Box) -> float:
+    """How well a mask (h, w) fills a box from side to side: the IoU of the mask's own box with it."""
+    solid = mask > 0.5
+    if not solid.any():
+        return 0.0
+    rows, columns = window_around(solid, 0)
+    across = min(box[2], columns.stop) - max(box[0], columns.start)
+    down = min(box[3], rows.stop) - max(box[1], rows.start)
+    both = max(0, across) * max(0, down)
+    own = (columns.stop - columns.start) * (rows.stop - rows.start)
+    return both / (own + (box[2] - box[0]) * (box[3] - box[1]) - both)
+
+
+def at_point(look: np.ndarray, point: tuple[int, int], finder: Finder) -> np.ndarray:
+    """The object under a point (x, y): what most views on it, near and far, agree on."""
+    if finder.name != "classical":
+        answers: list[np.ndarray] = []
+        for view in _views(look.shape[:2], point):
+            mask = _part_at(find_in(finder, look, view, 0.0), point)
+            for _ in range(LOOKS):
+                if mask is None:
+                    break
+                answers.append(mask)
+                nearer = _part_at(find_in(finder, look, _box_of(mask), NEAR), point)
+                if nearer is not None and _iou(nearer, mask) > AGREED:
+                    answers.append(nearer)
+                    break
+                mask = nearer
+            if len(answers) > 3 and min(_iou(answers[0], other) for other in answers[1:]) > AGREED:
+                break
+        if answers:
+            support = [sum(_iou(one, other) ** 2 for other in answers) for one in answers]
+            return answers[int(np.argmax(support))]
+    return _by_colour_at(look, point)
+
+
+def nearer_look(look: np.ndarray, mask: np.ndarray, finder: Finder) -> np.ndarray | None:
+    """What stands out where something was seen, looked at from near; None where that is something else."""
+    if finder.name == "classical":
+        return mask
+    seen = find_in(finder, look, _box_of(mask), NEAR)
+    numbers, count = ndimage.label(seen > _THERE)
+    if not count:
+        return None
+    shared = np.bincount(numbers[mask > 0.5].ravel(), minlength=count + 1)[1:]
+    part = numbers == 1 + int(shared.argmax())
+    nearer = np.where(disc(part, 4), seen, 0).astype(np.float32)
+    return nearer if _iou(nearer, mask) > STEADY else None
+
+
+def _views(shape: tuple[int, int], point: tuple[int, int]) -> list[Box]:
+    """The whole picture, then squares around a point, ever smaller, cut off at its edges."""
+    (height, width), (x, y) = shape, point
+    views = [(0, 0, width, height)]
+    for share in VIEWS:
+        half = share * (height * width) ** 0.5 / 2
+        left, top = max(0, round(x - half)), max(0, round(y - half))
+        views.append((left, top, min(width, round(x + half)), min(height, round(y + half))))
+    return views
+
+
+_THERE = 0.4
+"""How sure a net must be of a pixel that belongs to the part that is asked for."""
+
+
+def _part_at(surely: np.ndarray, point: tuple[int, int]) -> np.ndarray | None:
+    """The connected part of what stands out that holds a point (x, y)."""
+    numbers, _ = ndimage.label(surely > _THERE)
+    number = numbers[point[1], point[0]]
+    if not number:
+        return None
+    return np.where(disc(numbers == number, 4), surely, 0).astype(np.float32)
+
+
+def _box_of(mask: np.ndarray) -> Box:
+    rows, columns = window_around(mask > min(0.5, 0.9 * float(mask.max())), 0)
+    return columns.start, rows.start, columns.stop, rows.stop
+
+
+def _iou(one: np.ndarray, other: np.ndarray) -> float:
+    a, b = one > 0.5, other > 0.5
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
+def _by_colour_at(look: np.ndarray, point: tuple[int, int]) -> np.ndarray:
+    """What has the colours at a point (x, y), cut along edges, where no net finds anything there."""
+    height, width = look.shape[:2]
+    x, y = point
+    rows, columns = np.mgrid[:height, :width]
+    apart = np.hypot((rows - y) / height, (columns - x) / width)
+    colour = np.abs(look - look[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3].mean(axis=(0, 1))).max(axis=-1)
+    prior = np.clip(0.95 - 1.5 * apart - 1.0 * colour, 0.05, 0.95)
+    near = apart < 0.02
+    surely = _cut(look, prior, inside=near)
+    numbers, _ = ndimage.label(surely > 0.5)
+    kept = numbers == numbers[y, x] if numbers[y, x] else near
+    return np.where(disc(kept, 3), np.maximum(surely, near), 0).astype(np.float32)
+
+
+def _cut(
+    look: np.ndarray,
+    prior: np.ndarray,
+    *,
+    inside: np.ndarray | None = None,
+    outside: np.ndarray | None = None,
+) -> np.ndarray:
+    """vision.classical.cut at its own size."""
+    small = scaled(look, CUT_PIXELS)
+    height, width = small.shape[:2]
+
+    def shrunk(mask: np.ndarray | None) -> np.ndarray | None:
+        return None if mask is None else resized(mask.astype(np.float32), height, width) > 0.5
+
+    prior = resized(prior, height, width)
+    return resized(cut(small, prior, inside=shrunk(inside), outside=shrunk(outside)), *look.shape[:2])
