@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from layercli.core import registry
 from layercli.core.decompose_request import DecomposeRequest
 from layercli.core.effects import free_name
 from layercli.core.errors import LayercliError
@@ -30,11 +31,12 @@ from layercli.decompose._objects import (
 )
 from layercli.decompose._order import front_first
 from layercli.decompose._stack import Piece, solved
-from layercli.vision.fill import Filling, fill
 from layercli.vision.grids import Window, disc, resized, scaled
 from layercli.vision.nets import weights_of
 from layercli.vision.saliency import Finder, open_finder
 from layercli.vision.shadows import shadow_of
+
+FILLERS = "layercli.vision.fillers"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +45,11 @@ class Options:
     which the outline is looked for, as a share of the object's size; pull: how much the net's own mask pulls
     at alpha there; detail: megapixels at which alpha is solved (above, it is carried up along the photo's
     edges); refine: no takes drawn masks as alpha, as they are. shadows: a layer for them. least: the
-    smallest share of the photo that counts as an object. radius, reach: of the patches that fill the
-    background, in pixels, and how far around they come from, in object sizes. detector, segmenter: folders of
-    Grounding DINO and Segment Anything, for objects that are looked for by name (without, the hub's local
-    cache); a segmenter that is given cuts boxes and points too;
+    smallest share of the photo that counts as an object. fill: what completes the background: patch (patches
+    of the photo), smooth (an even surface) or lama (the net of the TorchScript file lama, or of big-lama.pt
+    in the caches). radius, reach: of the patches, in pixels, and how far around is looked, in object sizes.
+    detector, segmenter: folders of Grounding DINO and Segment Anything, for objects that are looked for by
+    name (without, the hub's local cache); a segmenter that is given cuts boxes and points too;
     sure: how surely the detector must see one. depth: the folder of a depth net that says which object is in
     front.
     """
@@ -58,6 +61,8 @@ class Options:
     refine: bool = True
     shadows: bool = True
     least: float = 0.005
+    fill: str = "patch"
+    lama: str = ""
     radius: int = 3
     reach: float = 1.0
     detector: str = ""
@@ -70,6 +75,9 @@ class Options:
             raise LayercliError(f"band={self.band:g} is not from 0 to 0.5.", "Try: -O band=0.02")
         if not 0.01 <= self.detail <= 100:
             raise LayercliError(f"detail={self.detail:g} is not from 0.01 to 100.", "Try: -O detail=0.7")
+        fillers = registry.plugins(FILLERS)
+        if self.fill not in fillers:
+            raise LayercliError(f'There is no filler "{self.fill}".', registry.suggest(self.fill, fillers))
         if not 1 <= self.radius <= 10:
             raise LayercliError(f"radius={self.radius} is not from 1 to 10.", "Try: -O radius=3")
 
@@ -164,17 +172,24 @@ def _taken_off(
     grown[window] = hole
     grown = _grown(grown, window, 2 + 0.01 * side)
     lit = left / light[..., None] if (light < 1).any() else left
-    made_up = fill(
-        np.minimum(lit, 1),
-        grown,
-        seed=seed,
-        sources=_sources(others, hole, window, light.shape),
-        how=Filling(radius=options.radius, reach=options.reach),
-    )[window]
+    sources = _sources(others, hole, window, light.shape)
+    made_up = _filled(np.minimum(lit, 1), grown, sources, options, seed)[window]
     ring = disc(hole, 2 + 0.003 * side) & (alpha < 1)
     alpha = without_ghost(target, alpha, colour, made_up * light[window][..., None], ring)
     left[window] = behind(target, alpha, colour, made_up * light[window][..., None])
     return Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)
+
+
+def _filled(
+    rgb: np.ndarray, hole: np.ndarray, sources: np.ndarray | None, options: Options, seed: int
+) -> np.ndarray:
+    """A picture completed by the filler that was chosen, with what of the options is meant for it."""
+    filler = registry.load(FILLERS, options.fill)
+    given = {"radius": options.radius, "reach": options.reach, "weights": options.lama}
+    taken = {field.name for field in dataclasses.fields(filler.Options)}
+    how = filler.Options(**{name: value for name, value in given.items() if name in taken})
+    result: np.ndarray = filler.fill(rgb, hole, seed=seed, sources=sources, how=how)
+    return result
 
 
 def _grown(mask: np.ndarray, window: Window, radius: float) -> np.ndarray:
