@@ -171,9 +171,9 @@ def _taken_off(
     grown = np.zeros(light.shape, dtype=bool)
     grown[window] = hole
     grown = _grown(grown, window, 2 + 0.01 * side)
-    lit = left / light[..., None] if (light < 1).any() else left
+    lit = np.minimum(left / light[..., None], 1) if (light < 1).any() else left
     sources = _sources(others, hole, window, light.shape)
-    made_up = _filled(np.minimum(lit, 1), grown, sources, options, seed)[window]
+    made_up = _filled(lit, grown, sources, options, seed)[window]
     ring = disc(hole, 2 + 0.003 * side) & (alpha < 1)
     alpha = without_ghost(target, alpha, colour, made_up * light[window][..., None], ring)
     left[window] = behind(target, alpha, colour, made_up * light[window][..., None])

@@ -69,18 +69,18 @@ def _fill_window(
     rgb: np.ndarray, hole: np.ndarray, sources: np.ndarray | None, seed: int, how: Filling
 ) -> np.ndarray:
     barred = np.zeros_like(hole) if sources is None else ~sources & ~hole
-    levels, bars = [_Level(rgb=rgb.astype(np.float32), hole=hole)], [barred]
+    levels, bars = [_Level(rgb=rgb.astype(np.float32), hole=hole)], [barred]  # a copy: it is filled in place
     while _deep(levels[-1].hole, how.radius) and min(levels[-1].hole.shape) > 8 * how.radius:
         levels.append(_halved(levels[-1]))
         bars.append(_blocks(bars[-1]).any(axis=(1, 3)))
     rng = np.random.default_rng(seed)
     coarsest = levels[-1]
-    guess = smooth_fill(coarsest.rgb, ~coarsest.hole)
+    coarsest.rgb[coarsest.hole] = smooth_fill(coarsest.rgb, ~coarsest.hole)[coarsest.hole]
     matches: np.ndarray | None = None
     searched = [i for i, level in enumerate(levels) if level.hole.size <= SEARCH_PIXELS] or [len(levels) - 1]
     for i in reversed(range(len(levels))):
-        level = levels[i]
-        filled = np.where(level.hole[..., None], guess, level.rgb).astype(np.float32)
+        level = levels.pop()
+        filled = level.rgb
         if i in searched:
             share = (i - searched[0]) / max(1, searched[-1] - searched[0])
             rounds = round(how.rounds[1] + share * (how.rounds[0] - how.rounds[1]))
@@ -90,12 +90,12 @@ def _fill_window(
             else:
                 filled, matches = search.run(matches, rounds)
         elif matches is not None:
-            filled = _carried(filled, level.hole, matches, how)
+            _carry(filled, level.hole, matches, how)
         if i:
-            shape = levels[i - 1].hole.shape
-            guess = resized(filled, *shape)
+            finer, shape = levels[-1], levels[-1].hole.shape
+            finer.rgb[finer.hole] = resized(filled, *shape)[finer.hole]
             matches = None if matches is None else _doubled(matches, shape)
-    return np.where(hole[..., None], filled, rgb).astype(np.float32)
+    return filled
 
 
 def _deep(hole: np.ndarray, radius: int) -> bool:
@@ -123,7 +123,8 @@ def _halved(level: _Level) -> _Level:
 def _doubled(matches: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Matches (H, W, 2) of one size at the next: each pixel's match moves with it; -1 stays none."""
     rows, columns = np.ogrid[: shape[0], : shape[1]]
-    fine = matches[rows // 2, columns // 2] * 2
+    fine = matches[rows // 2, columns // 2]
+    fine *= 2
     fine[..., 0] += rows % 2
     fine[..., 1] += columns % 2
     fine[fine[..., 0] < 0] = -1
@@ -177,7 +178,7 @@ class _Search:
                 match, wanted, number, sweeps=4 if turn == 0 and start is None else 2
             )
             self._vote(match, cost, trust, number)
-        dense = np.full((self.height * self.width, 2), -1, dtype=np.int64)
+        dense = np.full((self.height * self.width, 2), -1, dtype=np.int32)
         dense[self.targets, 0], dense[self.targets, 1] = match // self.width, match % self.width
         return self.rgb, dense.reshape(self.height, self.width, 2)
 
@@ -274,7 +275,6 @@ def _vote(
     flat = rgb.reshape(-1, 3)
     total = np.zeros((pixels.size, 3), dtype=np.float32)
     sum_weight = np.zeros(pixels.size, dtype=np.float32)
-    source = flat.copy()
     for dy in range(-radius, radius + 1, step):
         for dx in range(-radius, radius + 1, step):
             offset = dy * width + dx
@@ -284,24 +284,22 @@ def _vote(
             patch = np.where(inside, number[np.where(inside, centre, 0)], -1)
             there = patch >= 0
             w = np.where(there, weight[patch], np.float32(0))
-            colour = source[np.where(there, match[patch] - offset, 0)]
+            colour = flat[np.where(there, match[patch] - offset, 0)]
             total += w[:, None] * colour
             sum_weight += w
     seen = sum_weight > 1e-20
     flat[pixels[seen]] = total[seen] / sum_weight[seen, None]
 
 
-def _carried(rgb: np.ndarray, hole: np.ndarray, matches: np.ndarray, how: Filling) -> np.ndarray:
-    """A finer picture from the matches of a coarser one: one vote of a few patches, nothing searched."""
+def _carry(rgb: np.ndarray, hole: np.ndarray, matches: np.ndarray, how: Filling) -> None:
+    """Fill a finer picture in place by the matches of a coarser one: one vote of a few patches, no search."""
     height, width = hole.shape
     r = how.radius
     inside = (matches >= r).all(axis=2)
     inside &= (matches[..., 0] < height - r) & (matches[..., 1] < width - r)
     targets = np.flatnonzero(inside)
-    number = np.full(hole.size, -1, dtype=np.int64)
-    number[targets] = np.arange(targets.size)
-    match = (matches[..., 0] * width + matches[..., 1]).ravel()[targets]
-    result = rgb.copy()
-    even = np.ones(targets.size, dtype=np.float32)
-    _vote(result, hole, number, match, even, 2, step=2)
-    return result
+    number = np.full(hole.size, -1, dtype=np.int32)
+    number[targets] = np.arange(targets.size, dtype=np.int32)
+    chosen = matches.reshape(-1, 2)[targets].astype(np.int64)
+    match = chosen[:, 0] * width + chosen[:, 1]
+    _vote(rgb, hole, number, match, np.ones(targets.size, dtype=np.float32), 2, step=2)
