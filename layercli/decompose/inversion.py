@@ -33,7 +33,7 @@ from layercli.diffusion.sample import State, run, sample
 from layercli.models.catalog import load_model
 from layercli.models.family import Kind, Model
 from layercli.models.hooks import AttentionCall, edited_attention
-from layercli.vision.grids import resized, window_around
+from layercli.vision.grids import Window, resized, window_around
 
 Share = Literal["all", "global", "none"]
 
@@ -143,19 +143,10 @@ def decompose(
     seen = maps.masks() if maps else [None] * len(objects)
     layers = list(zip(options.foregrounds, objects, below, seen, strict=True))
     for prompt, rgba, made_up, where in reversed(layers):
-        if where is None:
-            alpha = in_levels(np.clip((rgba[..., 3] - options.least) / (1 - 2 * options.least), 0, 1))
-            if not alpha.any():
-                continue
-            window = window_around(alpha > 0, 4)
-            alpha, colour = alpha[window], rgba[window][..., :3]
-        else:
-            mask = object_in(left, where)
-            if not (mask > 0.5).any():
-                continue
-            window, alpha, colour = cut_out(left, Found(name=prompt, mask=mask), Cutting())
-            if not alpha.any():
-                continue
+        taken = _drawn(rgba, options.least) if where is None else _shown(left, where, prompt)
+        if taken is None:
+            continue
+        window, alpha, colour = taken
         target = left[window].copy()
         left[window] = behind(target, alpha, colour, made_up[window])
         name = free_name(prompt.strip(), names)
@@ -167,6 +158,24 @@ def decompose(
             "Name what is in it: -O foregrounds=…, or --method matte",
         )
     return solved(left, np.ones((height, width), dtype=np.float32), pieces[::-1])
+
+
+def _drawn(rgba: np.ndarray, least: float) -> tuple[Window, np.ndarray, np.ndarray] | None:
+    """The window, alpha in levels and colours of an object that the model drew, or None for nothing."""
+    alpha = in_levels(np.clip((rgba[..., 3] - least) / (1 - 2 * least), 0, 1))
+    if not alpha.any():
+        return None
+    window = window_around(alpha > 0, 4)
+    return window, alpha[window], rgba[window][..., :3]
+
+
+def _shown(left: np.ndarray, where: np.ndarray, prompt: str) -> tuple[Window, np.ndarray, np.ndarray] | None:
+    """The same of an object that the photo shows where a context map is high."""
+    mask = object_in(left, where)
+    if not (mask > 0.5).any():
+        return None
+    cutting = cut_out(left, Found(name=prompt, mask=mask), Cutting())
+    return cutting if cutting[1].any() else None
 
 
 def _maps_of(model: Model, photo: np.ndarray, options: Options) -> ContextMaps:
