@@ -128,12 +128,25 @@ def standing_out(look: np.ndarray, finder: Finder, most: int, least: float) -> l
         np.where((owner == index) & disc(numbers == index, reach), surely, 0).astype(np.float32)
         for _, index in chosen
     ]
-    # What stands out stands out from near, too; of several, those that do not are left out.
-    nearer = [nearer_look(look, mask, finder) for mask in masks]
-    if any(mask is not None for mask in nearer):
-        masks = [mask for mask in nearer if mask is not None]
+    masks = _looked_at_again(look, masks, finder)
     names = ["object"] if len(masks) == 1 else [f"object {n}" for n in range(1, len(masks) + 1)]
     return [Found(name=name, mask=mask) for name, mask in zip(names, masks, strict=True)]
+
+
+def _looked_at_again(look: np.ndarray, masks: list[np.ndarray], finder: Finder) -> list[np.ndarray]:
+    """What stands out from near, too, as most views on its middle see it; no object twice."""
+    if finder.name == "classical":
+        return masks
+    steady = [mask for mask in masks if nearer_look(look, mask, finder) is not None] or masks
+    kept: list[np.ndarray] = []
+    for mask in steady:
+        middle = np.argmax(ndimage.distance_transform_edt(np.pad(mask > 0.5, 1))[1:-1, 1:-1])
+        y, x = np.unravel_index(int(middle), mask.shape)
+        seen = at_point(look, (int(x), int(y)), finder)
+        taken = np.maximum.reduce([np.zeros_like(seen), *kept])
+        if not ((seen > 0.5) & (taken > 0.5)).sum() > 0.5 * (seen > 0.5).sum():
+            kept.append(np.minimum(seen, 1 - taken))
+    return kept
 
 
 def without(found: Sequence[Found], taken: Found, filled: np.ndarray) -> list[Found]:
