@@ -285,3 +285,58 @@ def adapter(model: Path, folder: Path, kind: str, seed: int, *, base: bool = Tru
         for parameter in made.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
     return made.save(folder, loaded.weight_hashes() if base else None)
+
+
+def qwen(folder: Path) -> Path:
+    """Qwen-Image-Layered's shape, saved: 16 px a latent position, so that its 640 px are few tokens."""
+    from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
+    from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
+    from diffusers.pipelines.qwenimage.pipeline_qwenimage_layered import QwenImageLayeredPipeline
+    from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import (
+        Qwen2_5_VLConfig,
+        Qwen2_5_VLForConditionalGeneration,
+        Qwen2Tokenizer,
+        Qwen2VLImageProcessor,
+    )
+
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>"]
+    special += ["<|vision_pad|>", "<|image_pad|>", "<|video_pad|>"]
+    letters = sorted(ByteLevel.alphabet())
+    folder.mkdir(parents=True)
+    vocabulary = {token: number for number, token in enumerate([*letters, *special])}
+    words = Qwen2Tokenizer(vocab=vocabulary, merges=[])
+    words.add_special_tokens({"additional_special_tokens": special[1:]})
+    torch.manual_seed(0)
+    transformer = QwenImageTransformer2DModel(
+        in_channels=32, out_channels=8, num_layers=2, attention_head_dim=16, num_attention_heads=2,
+        joint_attention_dim=16, axes_dims_rope=(8, 4, 4), use_additional_t_cond=True, use_layer3d_rope=True,
+    )  # fmt: skip
+    vae = AutoencoderKLQwenImage(
+        base_dim=4, z_dim=8, dim_mult=[1, 2, 2, 2, 2], num_res_blocks=1, input_channels=4,
+        temperal_downsample=[False, True, True, True], latents_mean=[0.0] * 8, latents_std=[1.0] * 8,
+    )  # fmt: skip
+    rope = {"mrope_section": [1, 1, 2], "rope_type": "default"}
+    eyes = {"depth": 2, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "num_key_value_heads": 2, "vocab_size": len(words), "rope_scaling": rope,
+            "bos_token_id": None, "eos_token_id": None,
+        },
+        vision_config=eyes,
+        **{f"{name}_token_id": vocabulary[f"<|{name}|>"] for name in ("vision_start", "vision_end")},
+        **{f"{name}_token_id": vocabulary[f"<|{name}_pad|>"] for name in ("image", "video")},
+    )  # fmt: skip
+    reader = Qwen2_5_VLForConditionalGeneration(config)
+    reader.generation_config.eos_token_id = list(range(len(words)))  # one token is caption enough
+    QwenImageLayeredPipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(),
+        vae=vae,
+        text_encoder=reader,
+        tokenizer=words,
+        processor=Qwen2VLImageProcessor(max_pixels=64 * 64),
+        transformer=transformer,
+    ).save_pretrained(folder)
+    return folder

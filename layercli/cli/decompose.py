@@ -67,7 +67,22 @@ def decompose(
         str | None,
         _option("--net", metavar="NAME", help="What finds objects: auto, u2netp, modnet, classical…"),
     ] = None,
+    model: Annotated[
+        str | None,
+        _option("--model", metavar="NAME", help="The model of a method that has one, or a folder."),
+    ] = None,
     options: Settings = None,
+    device: Annotated[
+        str | None, _option("--device", metavar="NAME", help="The model's: auto, cuda, mps or cpu.")
+    ] = None,
+    dtype: Annotated[
+        str | None,
+        _option("--dtype", metavar="NAME", help="The model's: auto, float32, float16 or bfloat16."),
+    ] = None,
+    offload: Annotated[
+        str | None,
+        _option("--offload", metavar="HOW", help="model, sequential: less memory on the device, slower."),
+    ] = None,
     seed: Annotated[
         int | None, _option("--seed", metavar="N", help="The same seed, the same pixels.")
     ] = None,

@@ -2,18 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from layercli.cli.sentences import is_out_of_memory
 from layercli.core.errors import LayercliError
 from layercli.core.requests import GenerateRequest
-from layercli.models.catalog import MODELS, family_of
-from layercli.models.memory import SHAPES, need, smaller
+from layercli.models.catalog import CATALOG, family_of
+from layercli.models.memory import SHAPES, Way, need, smaller
 
 GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What a run needs, beside what there is.
+
+    model: its name; device: of torch; free: bytes there, before the model is loaded; ways: the one asked for,
+    then others, the gentlest change first, none where the model is too small to ask; otherwise: what to type
+    where none of them fits.
+    """
+
+    model: str
+    device: Any
+    free: int
+    ways: Sequence[Way]
+    otherwise: str
+
+    def what_fits(self) -> str:
+        """The gentlest change by which it fits, as the option to type."""
+        fitting = (way.words for way in self.ways[1:] if way.bytes <= self.free)
+        return next((f"Try: {words}" for words in fitting), self.otherwise)
+
+    def doubt(self) -> str:
+        """What a person should know before a run that may not fit; "" where it should."""
+        if not self.ways or self.ways[0].bytes <= self.free:
+            return ""
+        return (
+            f"{self.model} needs about {self.ways[0].bytes / GIB:.1f} GiB for this picture, and "
+            f"{self.free / GIB:.1f} GiB are free on {self.device}. {self.what_fits()}"
+        )
+
+    @contextmanager
+    def told_when_full(self) -> Iterator[None]:
+        """Turn what torch raises when memory runs out into a LayercliError that names what would fit."""
+        try:
+            yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise LayercliError(
+                f"There is not enough memory on {self.device} for this picture: "
+                f"{self.free / GIB:.1f} GiB were free.",
+                self.what_fits(),
+            ) from error
+
+
+def fit_of(request: GenerateRequest, device: Any, free: int) -> Fit:
+    """What a picture needs, and what would need less."""
+    otherwise = "Try fewer foregrounds, or a smaller model: layercli models"
+    return Fit(
+        model=request.model,
+        device=device,
+        free=free,
+        ways=_ways(request, device),
+        otherwise="Try: --device cpu" if device.type in ("cuda", "mps") else otherwise,
+    )
 
 
 def needed(request: GenerateRequest, device: Any) -> int | None:
@@ -21,7 +78,7 @@ def needed(request: GenerateRequest, device: Any) -> int | None:
     family = _family(request.model)
     if family not in SHAPES:
         return None
-    frames = len(request.foregrounds) + 2
+    frames = len(request.foregrounds) + (2 if request.foregrounds and request.background else 1)
     return need(
         family,
         bytes_each=2 if _is_half(request, device) else 4,
@@ -38,7 +95,7 @@ def _is_half(request: GenerateRequest, device: Any) -> bool:
 def _family(model: str) -> str:
     path = Path(model).expanduser()
     try:
-        family = MODELS[model].family if model in MODELS else family_of(path) if path.exists() else ""
+        family = CATALOG[model].family if model in CATALOG else family_of(path) if path.exists() else ""
     except LayercliError:  # what is wrong with it is said when it is opened
         return ""
     return family.partition(":")[0]
@@ -55,8 +112,7 @@ def free_on(device: Any) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def what_fits(request: GenerateRequest, device: Any, free: int) -> str:
-    """The gentlest change by which a picture fits into so many bytes, as the option to type."""
+def _ways(request: GenerateRequest, device: Any) -> list[Way]:
     gpu, family = device.type in ("cuda", "mps"), _family(request.model)
     asked = [request]
     if gpu and not _is_half(request, device):
@@ -66,11 +122,8 @@ def what_fits(request: GenerateRequest, device: Any, free: int) -> str:
         asked += [asked[-1].replace(offload=how) for how in levels[levels.index(request.offload) + 1 :]]
     if family in SHAPES and (size := smaller(family, request.size)) is not None:
         asked.append(asked[-1].replace(size=size))
-    for change in asked[1:]:
-        bytes_needed = needed(change, device)
-        if bytes_needed is not None and bytes_needed <= free:
-            return f"Try: {_flags(request, change)}"
-    return "Try: --device cpu" if gpu else "Try fewer foregrounds, or a smaller model: layercli models"
+    counted = ((change, needed(change, device)) for change in asked)
+    return [Way(words=_flags(request, change), bytes=size) for change, size in counted if size is not None]
 
 
 def _flags(before: GenerateRequest, after: GenerateRequest) -> str:
@@ -80,31 +133,3 @@ def _flags(before: GenerateRequest, after: GenerateRequest) -> str:
         if getattr(after, name) != getattr(before, name)
     ]
     return " ".join(f"--{name} {value}" for name, value in changed)
-
-
-def doubt(request: GenerateRequest, device: Any, free: int) -> str:
-    """What a person should know before a run that may not fit; "" where it should."""
-    wanted = needed(request, device)
-    if wanted is None or wanted <= free:
-        return ""
-    return (
-        f"{request.model} needs about {wanted / GIB:.1f} GiB for this picture, and {free / GIB:.1f} GiB are "
-        f"free on {device}. {what_fits(request, device, free)}"
-    )
-
-
-@contextmanager
-def told_when_full(request: GenerateRequest, device: Any, free: int) -> Iterator[None]:
-    """Turn what torch raises when memory runs out into a LayercliError that names what would fit.
-
-    free: bytes that were free before the model was loaded.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise LayercliError(
-            f"There is not enough memory on {device} for this picture: {free / GIB:.1f} GiB were free.",
-            what_fits(request, device, free),
-        ) from error

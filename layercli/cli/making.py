@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from layercli.cli.asking import build_request, command_line, pairs
 from layercli.cli.estimate import estimate, is_long
 from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options
-from layercli.cli.fitting import doubt, free_on, told_when_full
+from layercli.cli.fitting import fit_of, free_on
 from layercli.cli.naming import plan, stem_for
 from layercli.cli.output import Output
 from layercli.core import registry
@@ -92,10 +92,11 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
     options = registry.options_for(method, first.options)
     device = resolve_device(first.device)
     free = free_on(device)
-    if unsure := doubt(first, device, free):
+    fit = fit_of(first, device, free)
+    if unsure := fit.doubt():
         talk.warn(unsure)
     talk.say(f"Loading {first.model}…")
-    with told_when_full(first, device, free):
+    with fit.told_when_full():
         model = load_model(first.model, device=first.device, dtype=first.dtype, offload=first.offload)
     weights = model.weight_hashes() | _adapter_hashes(options, first, model)
     if unsure := _doubt_of_adapter(options, first, weights):
@@ -107,12 +108,12 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
     if not first.foregrounds:  # one frame, which is the same picture by any method
         method = importlib.import_module(f"{METHODS}._alone")
     if is_long(first, len(pictures)):
-        with told_when_full(first, device, free):
+        with fit.told_when_full():
             talk.say(str(estimate(model, first, len(pictures))))
     for number, picture in enumerate(pictures, 1):
         began = time.monotonic()
         label = picture.targets[0].path.name + (f" ({number}/{len(pictures)})" if len(pictures) > 1 else "")
-        with talk.progress(label) as on_step, told_when_full(picture.request, device, free):
+        with talk.progress(label) as on_step, fit_of(picture.request, device, free).told_when_full():
             stack = method.generate(picture.request, model, options, on_step)
         seconds = round(time.monotonic() - began, 3)
         receipt = _receipt(picture.request, seconds, str(model.device), weights)

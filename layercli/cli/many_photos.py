@@ -51,6 +51,14 @@ def take_apart(talk: Output, planned: Sequence[Planned], *, offline: bool, jobs:
         return
     method = registry.load(METHODS, left[0].request.method)
     options = registry.options_for(method, left[0].request.options)
+    if hasattr(method, "check"):
+        for entry in left:
+            method.check(entry.request)
+    if jobs > 1 and getattr(method, "ALONE", False):
+        raise LayercliError(
+            f"{left[0].request.method} takes one photo at a time: its model fills a device.",
+            "Leave out --jobs.",
+        )
     if left[0].request.sought:
         _check_names(left[0].request.method, options)
     if hasattr(options, "net"):

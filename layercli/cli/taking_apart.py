@@ -18,6 +18,7 @@ from layercli.cli.files import Target, formats_for, read_stack, split_formats, s
 from layercli.cli.naming import plan_each, slug
 from layercli.cli.output import Output
 from layercli.cli.sentences import explain
+from layercli.cli.working import model_of
 from layercli.core import registry
 from layercli.core.decompose_request import DecomposeRequest, Place
 from layercli.core.errors import LayercliError
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from layercli.core.recomposition import Recomposition
 
 METHODS = "layercli.decompose"
+FLAGS = ("net", "model", "offload", "device", "dtype")
+"""Options of methods that have flags of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +63,9 @@ def plan_photos(params: Mapping[str, Any]) -> list[Planned]:
     out = params["output"]
     formats = formats_for(out, split_formats(params["formats"] or []))
     options = split_options(pairs(params["options"] or [], "-O"), formats)
-    if params["net"]:
-        options[""]["net"] = params["net"]
+    for name in FLAGS:
+        if params[name]:
+            options[""][name] = params[name]
     repeated, digest = stored(params["repeat"]) if params["repeat"] else (None, "")
     asked = _asked(params, options[""])
     photos = photos_of(params["photos"] or ([repeated.photo] if repeated else []))
@@ -166,7 +170,11 @@ def _take_one(talk: Output, entry: Planned, method: Any, options: Any, count: st
     request = entry.request
     if hasattr(options, "net"):
         request = request.replace(options={**request.options, "net": options.net})
-    with talk.progress(Path(request.photo).name + count) as on_step:
+    label = Path(request.photo).name + count
+    with (
+        model_of(talk, method, request, options, photo.rgb) as model,
+        talk.progress(label) as on_step,
+    ):
         stack: LayerStack = method.decompose(request, photo.rgb, options, on_step)
     background = stack.layers[0].rgba[..., :3]
     leaked = {
@@ -176,7 +184,7 @@ def _take_one(talk: Output, entry: Planned, method: Any, options: Any, count: st
     }
     again = recomposition(photo.rgb, stack)
     seconds = round(time.monotonic() - began, 3)
-    stack = dataclasses.replace(stack, receipt=_receipt(request, digest, options, seconds))
+    stack = dataclasses.replace(stack, receipt=_receipt(request, digest, options, seconds, model))
     paths = tuple(target.write(stack) for target in entry.targets)
     talk.say(f"{', '.join(stack.names)} in {seconds:.1f} s")
     told = ", ".join(f"{name} {share:.1%}" for name, share in leaked.items())
@@ -358,7 +366,7 @@ def _keep_the_photos(targets: Sequence[Target], photos: Sequence[str]) -> None:
             raise LayercliError(f"{target.path} is a photo to take apart.", "Name another file with -o.")
 
 
-def _receipt(request: DecomposeRequest, digest: str, options: Any, seconds: float) -> Receipt:
+def _receipt(request: DecomposeRequest, digest: str, options: Any, seconds: float, model: Any) -> Receipt:
     from layercli.core.receipt import Receipt
     from layercli.vision._digest import file_digest
     from layercli.vision.nets import NETS
@@ -371,11 +379,15 @@ def _receipt(request: DecomposeRequest, digest: str, options: Any, seconds: floa
         folder = getattr(options, role, "")
         files = sorted(Path(folder).glob("*.safetensors")) if folder else []
         weights |= {f"{role}/{file.name}": file_digest(file) for file in files}
+    packages = ["layercli", "numpy", "scipy", "pillow"]
+    if model is not None:
+        packages += ["torch", "diffusers", "transformers"]
+        weights |= model.weight_hashes()
     return Receipt(
         request=request.to_dict(),
-        versions={name: version(name) for name in ("layercli", "numpy", "scipy", "pillow")},
+        versions={name: version(name) for name in packages},
         weights=weights,
         seconds=seconds,
-        device="cpu",
+        device="cpu" if model is None else str(model.device),
         command=command_line(request),
     )

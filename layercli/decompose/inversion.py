@@ -10,6 +10,7 @@ own edges, and the model draws what is behind.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -20,20 +21,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from layercli.core.decompose_request import DecomposeRequest
-from layercli.core.effects import free_name
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.layers import LayerStack
 from layercli.decompose._context import ContextMaps, object_in
 from layercli.decompose._cutting import Cutting, cut_out
-from layercli.decompose._exact import behind, in_levels
 from layercli.decompose._objects import Found
-from layercli.decompose._stack import Piece, solved
+from layercli.decompose._stack import Taken, solved_from
 from layercli.diffusion.sample import State, run, sample
 from layercli.models.catalog import load_model
 from layercli.models.family import Kind, Model
 from layercli.models.hooks import AttentionCall, edited_attention
-from layercli.vision.grids import Window, resized, window_around
+from layercli.vision.grids import resized
 
 Share = Literal["all", "global", "none"]
 
@@ -44,7 +43,7 @@ class Options:
 
     foregrounds: prompts, back to front, with commas between them; background: its prompt; prompt: the whole
     picture's, made of the parts where it is empty. inverted_as: the text of every frame on the way back, the
-    whole picture's or its layer's. model, device, dtype, steps, guidance: as in generate.
+    whole picture's or its layer's. model, device, dtype, offload, steps, guidance: as in generate.
     masked: during inversion every frame sees only the global frame (Eq 2); share: what frames see while
     layers are drawn, each its own and the global frame's tokens, all frames' (LSSA, for models that were
     trained so), or none but its own. start: the time walked back to; refine: further calls per step of
@@ -57,6 +56,7 @@ class Options:
     model: str = "embedded"
     device: str = "auto"
     dtype: str = "auto"
+    offload: Literal["none", "model", "sequential"] = "none"
     steps: int = 30
     guidance: float = 4.0
     inverted_as: Literal["whole", "layers"] = "whole"
@@ -116,6 +116,12 @@ class GlobalAttention:
         return seen[0], seen[1]
 
 
+@functools.lru_cache(maxsize=1)
+def opened(options: Options) -> Model:
+    """The model of some options; the last one is kept for the next photo."""
+    return load_model(options.model, device=options.device, dtype=options.dtype, offload=options.offload)
+
+
 def decompose(
     request: DecomposeRequest,
     photo: np.ndarray,
@@ -126,51 +132,34 @@ def decompose(
 
     Raises LayercliError for a model that is not there, and where no object came out.
     """
-    model = load_model(options.model, device=options.device, dtype=options.dtype)
+    model = opened(options)
     height, width = photo.shape[:2]
     maps = None if model.alpha else _maps_of(model, photo, options)
     drawn = draw_layers(model, photo, options, on_step, maps)
     pictures = [resized(np.moveaxis(frame.numpy(), 0, -1), height, width) for frame in drawn]
     *objects, scene = pictures
-    names: set[str] = {"background", "shadow"}
-    below = [scene[..., :3]]
-    for rgba in objects[:-1]:
+    for rgba in objects:
         # What a model without alpha draws is opaque: behind its objects there is the scene alone.
-        over = below[-1] if maps else rgba[..., 3:] * rgba[..., :3] + (1 - rgba[..., 3:]) * below[-1]
-        below.append(over)
-    left = photo.copy()
-    pieces: list[Piece] = []
-    seen = maps.masks() if maps else [None] * len(objects)
-    layers = list(zip(options.foregrounds, objects, below, seen, strict=True))
-    for prompt, rgba, made_up, where in reversed(layers):
-        taken = _drawn(rgba, options.least) if where is None else _shown(left, where, prompt)
-        if taken is None:
-            continue
-        window, alpha, colour = taken
-        target = left[window].copy()
-        left[window] = behind(target, alpha, colour, made_up[window])
-        name = free_name(prompt.strip(), names)
-        names.add(name)
-        pieces.append(Piece(name=name, window=window, alpha=alpha, colour=colour, target=target))
-    if not pieces:
+        shown = (rgba[..., 3] - options.least) / (1 - 2 * options.least)
+        rgba[..., 3] = 0 if maps else np.clip(shown, 0, 1)
+    names = [prompt.strip() for prompt in options.foregrounds]
+    seen = maps.masks() if maps else None
+    stack = solved_from(
+        photo,
+        names,
+        [scene, *objects],
+        None if seen is None else lambda number, left: _shown(left, seen[number], names[number]),
+    )
+    if stack is None:
         raise LayercliError(
             f"No object came out of {request.photo}.",
             "Name what is in it: -O foregrounds=…, or --method matte",
         )
-    return solved(left, np.ones((height, width), dtype=np.float32), pieces[::-1])
+    return stack
 
 
-def _drawn(rgba: np.ndarray, least: float) -> tuple[Window, np.ndarray, np.ndarray] | None:
-    """The window, alpha in levels and colours of an object that the model drew, or None for nothing."""
-    alpha = in_levels(np.clip((rgba[..., 3] - least) / (1 - 2 * least), 0, 1))
-    if not alpha.any():
-        return None
-    window = window_around(alpha > 0, 4)
-    return window, alpha[window], rgba[window][..., :3]
-
-
-def _shown(left: np.ndarray, where: np.ndarray, prompt: str) -> tuple[Window, np.ndarray, np.ndarray] | None:
-    """The same of an object that the photo shows where a context map is high."""
+def _shown(left: np.ndarray, where: np.ndarray, prompt: str) -> Taken | None:
+    """An object that the photo shows where a context map is high, None where there is none."""
     mask = object_in(left, where)
     if not (mask > 0.5).any():
         return None

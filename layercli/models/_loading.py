@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,17 +97,20 @@ def quiet() -> Iterator[None]:
     from transformers.utils import logging as of_transformers
 
     levels = of_diffusers.get_verbosity(), of_transformers.get_verbosity()
-    bar = of_transformers.is_progress_bar_enabled()
+    drawn = [of for of in (of_diffusers, of_transformers) if of.is_progress_bar_enabled()]
     of_diffusers.set_verbosity_error()
     of_transformers.set_verbosity_error()
-    of_transformers.disable_progress_bar()
+    for of in drawn:
+        of.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         of_diffusers.set_verbosity(levels[0])
         of_transformers.set_verbosity(levels[1])
-        if bar:
-            of_transformers.enable_progress_bar()
+        for of in drawn:
+            of.enable_progress_bar()
 
 
 @contextmanager

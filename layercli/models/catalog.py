@@ -30,6 +30,7 @@ _FAMILIES = {"sd15": "sd15:SD15Model", "sdxl": "sdxl:SDXLModel"}
 _PIPELINES = {
     "StableDiffusionPipeline": "sd15:SD15Model",
     "StableDiffusionXLPipeline": "sdxl:SDXLModel",
+    "QwenImageLayeredPipeline": "qwen:QwenLayered",
 }
 
 
@@ -101,6 +102,8 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto", offload: st
         if not folder.exists():
             raise _unknown(name)
         family = family_of(folder)
+    if family.startswith("qwen:"):
+        raise _takes_apart(name)
     import torch
 
     from layercli.models.family import resolve_device, resolve_dtype
@@ -124,8 +127,16 @@ def load_model(name: str, device: str = "auto", dtype: str = "auto", offload: st
     return model
 
 
+def _takes_apart(name: str) -> LayercliError:
+    return LayercliError(
+        f'"{name}" takes photos apart and draws none.', "Try: layercli decompose photo.jpg --method qwen"
+    )
+
+
 def _unknown(name: str) -> LayercliError:
     listed = ", ".join(MODELS)
+    if name in PARTS and PARTS[name].family:
+        return _takes_apart(name)
     if os.sep in name or name.endswith(".safetensors"):
         return LayercliError(f'There is no folder or file "{name}" with a model.', f"Models: {listed}.")
     if name in PARTS:

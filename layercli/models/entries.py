@@ -227,7 +227,7 @@ PARTS: Mapping[str, Entry] = {
         "layer_xl_bg2ble.safetensors", 350_977_284, "the whole picture for a given background."
     ),
     "layerdiffuse-xl-bgble2fg": _layerdiffuse_xl(
-        "layer_xl_bgble2fg.safetensors", 1_809_780_484, "the foreground of a picture and its background."
+        "layer_xl_bgble2fg.safetensors", 1_809_803_524, "the foreground of a picture and its background."
     ),
     "layerdiffuse-xl-fgble2bg": _layerdiffuse_xl(
         "layer_xl_fgble2bg.safetensors", 350_988_804, "the background of a picture and its foreground."
@@ -258,10 +258,11 @@ PARTS: Mapping[str, Entry] = {
         "layer_sd15_bg2fg.safetensors", 281_425_568, "a foreground for a given background."
     ),
     "qwen-image-layered": Entry(
-        help="Qwen-Image-Layered: photos into layers. Needs more than 24 GB of GPU memory, or offloading.",
+        family="qwen:QwenLayered",
+        help="Qwen-Image-Layered: decompose --method qwen. Needs 56 GiB of GPU memory, less with --offload.",
         licence="Apache-2.0",
         native=640,
-        parameters=28_850_000_000,
+        parameters=28_849_471_604,
         hub="Qwen/Qwen-Image-Layered",
         files=(
             "model_index.json",

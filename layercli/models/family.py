@@ -231,8 +231,8 @@ class Model(ABC):
         return classifier_free_joint(self.denoiser(negative.cat(positive)), scale, rescale=rescale)
 
     def weight_hashes(self) -> dict[str, str]:
-        """SHA-256 of every weight file, for the receipt: "folder/file" -> hex digits."""
-        return {f"{path.parent.name}/{path.name}": _sha256(path) for path in self.weight_files}
+        """SHA-256 of every weight file, for the receipt."""
+        return file_hashes(self.weight_files)
 
 
 def _network_denoiser(unet: nn.Module, conditioning: Conditioning, dtype: torch.dtype) -> Denoiser:
@@ -252,6 +252,11 @@ def _network_denoiser(unet: nn.Module, conditioning: Conditioning, dtype: torch.
         return prediction.float()  # the state of the sampler is float32, whatever the network computes in
 
     return denoise
+
+
+def file_hashes(paths: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 of weight files: "folder/file" -> hex digits."""
+    return {f"{path.parent.name}/{path.name}": _sha256(path) for path in paths}
 
 
 def _sha256(path: Path) -> str:

@@ -66,6 +66,16 @@ def sdxl_blended() -> Shapes:
     return whole_offsets(sdxl_unet(), "convolutions", given=1)
 
 
+def sdxl_foreground_given() -> Shapes:
+    """layer_xl_bgble2fg: the latents of a background and of the whole picture are read beside the noise."""
+    return whole_offsets(sdxl_unet(), "all", given=2)
+
+
+def sdxl_background_given() -> Shapes:
+    """layer_xl_fgble2bg: the latents of a foreground and of the whole picture are read beside the noise."""
+    return whole_offsets(sdxl_unet(), "convolutions", given=2)
+
+
 def low_rank_offsets(unet: Any, rank: int = RANK) -> Shapes:
     """Up and down of all projections of all attentions, by their original names."""
     state, names = unet.state_dict(), parameter_names(unet)

@@ -14,6 +14,17 @@ from layercli.models.structures import STRUCTURES
 SLACK = 2.0
 """What is taken for work, in units of what is counted."""
 
+SHRUNK = {"nf4": 0.6, "int8": 1.1, "torchao": 1.1}
+"""Bytes of a weight that is stored in fewer bits, with its share of scales and of what is left as it was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A way to make something: what is typed for it, "" for as it was asked for, and the bytes it needs."""
+
+    words: str
+    bytes: int
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
@@ -47,17 +58,35 @@ SHAPES = {
         frame=80,
         wide_vae=True,
     ),
+    "qwen": Shape(
+        parts=("qwen.transformer", "qwen.vae", "qwen.text_encoder"),
+        native=640,
+        layer=544_997_376,
+        frame=150,
+        picture=1400,
+    ),
 }
 
 
 def need(family: str, *, bytes_each: int, offload: str, size: Size, frames: int) -> int:
     """Bytes on the device for a picture: weights, and work on so many frames at once; size: of the canvas."""
+    return need_of(
+        family, bytes_each=bytes_each, offload=offload, pixels=drawn_pixels(family, size), frames=frames
+    )
+
+
+def need_of(
+    family: str, *, bytes_each: int, offload: str, pixels: int, frames: int, weight: float = 0.0
+) -> int:
+    """The same for so many pixels that are drawn; weight: bytes of one in large networks, where fewer."""
     shape = SHAPES[family]
-    pixels = drawn_pixels(family, size)
-    sizes = {
-        part: STRUCTURES[part].parameters * (4 if shape.wide_vae and part.endswith(".vae") else bytes_each)
-        for part in shape.parts
-    }
+
+    def stored(part: str) -> float:
+        if part.endswith(".vae"):
+            return 4 if shape.wide_vae else bytes_each
+        return weight or bytes_each
+
+    sizes = {part: int(STRUCTURES[part].parameters * stored(part)) for part in shape.parts}
     vae_bytes = 4 if shape.wide_vae else bytes_each
     drawing = int(SLACK * shape.frame * bytes_each * pixels * frames)
     decoding = int(SLACK * shape.picture * vae_bytes * pixels)

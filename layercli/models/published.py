@@ -1,7 +1,7 @@
 """The shapes of the public models: settings of their networks as their makers published them, and builders.
 
-Source: the config.json files of stable-diffusion-v1-5 and stable-diffusion-xl-base-1.0 in diffusers' format;
-what they share with the defaults of diffusers and transformers is left out.
+Source: the config.json files of stable-diffusion-v1-5, stable-diffusion-xl-base-1.0, Qwen-Image-Layered and
+Qwen2.5-VL-7B-Instruct; what they share with the defaults of diffusers and transformers is left out.
 """
 
 from __future__ import annotations
@@ -94,6 +94,20 @@ SCHEDULE: Settings = MappingProxyType(
 )
 """The noise schedule of both families."""
 
+QWEN_TRANSFORMER: Settings = MappingProxyType({"use_additional_t_cond": True, "use_layer3d_rope": True})
+QWEN_VAE: Settings = MappingProxyType({"input_channels": 4})
+QWEN_WORDS: Settings = MappingProxyType(
+    {
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "vocab_size": 152064,
+    }
+)
+QWEN_EYES: Settings = MappingProxyType({"hidden_size": 1280, "out_hidden_size": 3584})
+
 
 def sd15_unet() -> Any:
     """The UNet of Stable Diffusion 1.5."""
@@ -144,3 +158,25 @@ def clip_text(settings: Settings, *, projected: bool = False) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
     return (CLIPTextModelWithProjection if projected else CLIPTextModel)(CLIPTextConfig(**settings))
+
+
+def qwen_transformer() -> Any:
+    """The diffusion transformer of Qwen-Image-Layered."""
+    from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
+
+    return QwenImageTransformer2DModel(**QWEN_TRANSFORMER)
+
+
+def qwen_vae() -> Any:
+    """The autoencoder of Qwen-Image-Layered, of pictures with alpha."""
+    from diffusers.models.autoencoders.autoencoder_kl_qwenimage import AutoencoderKLQwenImage
+
+    return AutoencoderKLQwenImage(**QWEN_VAE)
+
+
+def qwen_text() -> Any:
+    """Qwen2.5-VL-7B, which reads prompts for Qwen-Image-Layered, and writes them for photos."""
+    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    config = Qwen2_5_VLConfig(text_config=dict(QWEN_WORDS), vision_config=dict(QWEN_EYES))
+    return Qwen2_5_VLForConditionalGeneration(config)

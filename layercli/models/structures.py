@@ -175,6 +175,36 @@ STRUCTURES: Mapping[str, Structure] = {
         help="Offsets of SDXL outside its transformers: the whole picture on a given background.",
         source=_CONFIG,
     ),
+    "layerdiffuse.xl_bgble2fg": Structure(
+        parameters=1_809_803_524,
+        build="layerdiffuse_shapes:sdxl_foreground_given",
+        help="Offsets of SDXL but q, k, v and embeddings: the foreground of a picture and its background.",
+        source=f"{_CONFIG} of xl_transparent_conv, and conv_in widened to 12 channels",
+    ),
+    "layerdiffuse.xl_fgble2bg": Structure(
+        parameters=350_988_804,
+        build="layerdiffuse_shapes:sdxl_background_given",
+        help="Offsets of SDXL outside its transformers: the background of a picture and its foreground.",
+        source=f"{_CONFIG} of xl_fg2ble, and conv_in widened to 12 channels",
+    ),
+    "qwen.transformer": Structure(
+        parameters=20_430_407_232,
+        build="published:qwen_transformer",
+        help="The diffusion transformer of Qwen-Image-Layered.",
+        source="half the bytes of Qwen-Image's published files, and 2 x 3,072 that the layered one adds",
+    ),
+    "qwen.vae": Structure(
+        parameters=126_897_716,
+        build="published:qwen_vae",
+        help="The autoencoder of Qwen-Image-Layered, of pictures with alpha.",
+        source="its published settings, counted; about half the bytes of its file",
+    ),
+    "qwen.text_encoder": Structure(
+        parameters=8_292_166_656,
+        build="published:qwen_text",
+        help="Qwen2.5-VL-7B, which reads and writes prompts for Qwen-Image-Layered.",
+        source="half the bytes of the published bfloat16 files",
+    ),
 }
 
 
