@@ -276,12 +276,12 @@ def test_layered_methods(tmp_path, model):
 
 def test_a_batch_goes_on_after_failures_and_keeps_what_is_there(tmp_path, model):
     (tmp_path / "prompts.txt").write_text(
-        "# two pictures and a line without a background\n\na cat / a sofa\na dog\n a dog + a ball / a beach"
+        "# two pictures and a line without a background\n\na cat / a sofa\na dog + a cup\n a dog + a ball / a beach"
     )
     words = ("prompts.txt", "out", "--model", model, "--steps", "2", "--json")
     done = example("batch.sh", tmp_path, *words)
     assert done.returncode == 1, done.stderr
-    assert "Line 2 failed: a dog" in done.stderr
+    assert "Line 2 failed: a dog + a cup" in done.stderr
     assert "1 of 3 pictures failed." in done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["001.psd", "003.psd"]
     assert [name in read_stack(tmp_path / "out/003.psd").names for name in ("a dog", "a ball")] == [

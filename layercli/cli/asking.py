@@ -65,10 +65,10 @@ def build_request(given: Mapping[str, Any], repeated: GenerateRequest | None = N
         asked["boxes"] = {key: box(key, text) for key, text in pairs(asked["boxes"], "--box").items()}
     if repeated is not None:
         return repeated.replace(**asked)
-    if "background" not in asked:
+    if "background" not in asked and len(asked.get("foregrounds", ())) != 1:
         what = "background" if "foregrounds" in asked else "picture"
         raise LayercliError(f"There is no {what} to draw.", 'Try: layercli generate --fg "…" --bg "…"')
-    asked.setdefault("foregrounds", ())
+    asked = {"foregrounds": (), "background": "", **asked}
     return GenerateRequest(**asked)
 
 
@@ -77,7 +77,8 @@ def command_line(request: GenerateRequest) -> str:
     words = ["layercli", "generate"]
     for prompt in request.foregrounds:
         words += ["--fg", prompt]
-    words += ["--bg", request.background]
+    if request.background:
+        words += ["--bg", request.background]
     for field in dataclasses.fields(request):
         value = getattr(request, field.name)
         if field.name in _SAID_FIRST or isinstance(value, Mapping) or value == field.default:

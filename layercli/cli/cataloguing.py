@@ -44,6 +44,7 @@ def describe(name: str) -> dict[str, Any]:
         "files": list(entry.files),
         "native_size": entry.native,
         "alpha": entry.alpha,
+        "needs": list(entry.needs),
         "licence": entry.licence,
         "accepted": record.accepted if record else "",
         "parameters": entry.parameters,

@@ -45,6 +45,8 @@ def estimate(model: Model, request: GenerateRequest, count: int) -> Estimate:
     size = model.working_size(request.size).made
     prompts = [*request.foregrounds, request.background, request.global_prompt]
     kinds = ["foreground"] * len(request.foregrounds) + ["background", "global"]
+    if request.alone:
+        prompts, kinds = prompts[-1:], ["foreground" if request.foregrounds else "background"]
     guided = 1 if request.guidance == 1 else 2
     with torch.inference_mode():
         frames = model.encode_text(prompts * guided, kinds * guided, size)  # type: ignore[arg-type]

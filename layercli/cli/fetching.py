@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
@@ -21,13 +22,16 @@ _PRECISIONS = {"float16": True, "float32": False}
 def pull_model(
     talk: Output, name: str, *, revision: str, precision: str, accepted: bool, again: bool
 ) -> None:
-    """Fetch a row of the catalogue, or a net, into its cache, and answer with where it lies."""
+    """Fetch a row of the catalogue with what it works with, or a net, and answer with where it lies.
+
+    revision: of the row itself.
+    """
     if name in nets.NETS:
         place = nets.weights_of(name)
         if place is None:
             hub.refuse_offline(name)
             place = nets.fetch(name)
-        _answer(talk, name, place)
+        _answer(talk, {name: place})
         return
     entry = row(name)
     if not entry.hub:
@@ -39,16 +43,29 @@ def pull_model(
             f'There is no number type called "{precision}" to fetch.',
             f"Use one of: {', '.join(_PRECISIONS)}.",
         )
-    wrong = drop_wrong(talk, name, entry) if again else []
-    folder = folder_of(name)
-    if folder is not None and not (revision or wrong or not _PRECISIONS[precision]):
-        talk.say(f"{name} is at hand. layercli models verify {name} checks it.")
-        _answer(talk, name, folder)
-        return
-    accept(talk, name, entry, accepted)
+    half = _PRECISIONS[precision]
+    revisions = {name: revision, **dict.fromkeys(entry.needs, "")}
+    due = [one for one in revisions if again and drop_wrong(talk, one, row(one))]
+    due += [one for one in revisions if revisions[one] or not half or folder_of(one) is None]
+    for one in dict.fromkeys(due):  # all licences are accepted before anything large is fetched
+        accept(talk, one, row(one), accepted)
+    places: dict[str, Path] = {}
+    for one in revisions:
+        there = folder_of(one)
+        if there is not None and one not in due:
+            talk.say(f"{one} is at hand. layercli models verify {one} checks it.")
+            places[one] = there
+        else:
+            places[one] = _pull(talk, one, revisions[one], half=half, again=again)
+    _answer(talk, places)
+
+
+def _pull(talk: Output, name: str, revision: str, *, half: bool, again: bool) -> Path:
+    """Fetch a row, and keep a record of it -> where it lies."""
+    entry = row(name)
     record = read_record(name, entry.hub)
     asked = revision or entry.commit or (record.commit if record is not None and again else "main")
-    offer = hub.ask(entry.hub, entry.files, asked, half=_PRECISIONS[precision])
+    offer = hub.ask(entry.hub, entry.files, asked, half=half)
     refuse_others(entry, offer)
     talk.say(f"Fetching {offer.bytes / 1e9:.2f} GB of {entry.hub} at {offer.commit}…")
     try:
@@ -69,7 +86,7 @@ def pull_model(
         )
     )
     talk.say(f"{name} is at hand, under {entry.licence}.")
-    _answer(talk, name, folder)
+    return folder
 
 
 def accept(talk: Output, name: str, entry: Entry, accepted: bool) -> None:
@@ -106,9 +123,12 @@ def refuse_others(entry: Entry, offer: hub.Offer) -> None:
             )
 
 
-def _answer(talk: Output, name: str, place: Path) -> None:
-    talk.line(str(place))
-    talk.answer({"name": name, "path": str(place)})
+def _answer(talk: Output, places: Mapping[str, Path]) -> None:
+    """Every place, the row that was asked for first."""
+    [(name, place), *parts] = places.items()
+    talk.line(*map(str, places.values()))
+    with_it = {"with": {part: str(where) for part, where in parts}} if parts else {}
+    talk.answer({"name": name, "path": str(place), **with_it})
 
 
 def remove_model(talk: Output, name: str, *, yes: bool) -> None:

@@ -78,7 +78,7 @@ def needed(request: GenerateRequest, device: Any) -> int | None:
     family = _family(request.model)
     if family not in SHAPES:
         return None
-    frames = len(request.foregrounds) + (2 if request.foregrounds and request.background else 1)
+    frames = 1 if request.alone else len(request.foregrounds) + 2
     return need(
         family,
         bytes_each=2 if _is_half(request, device) else 4,

@@ -105,7 +105,7 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
         talk.warn(note)
     for note in model.notes_on(texts_of(first)):
         talk.say(note)
-    if not first.foregrounds:  # one frame, which is the same picture by any method
+    if first.alone and not (first.foregrounds and hasattr(method, "ALONE")):  # the same by any method
         method = importlib.import_module(f"{METHODS}._alone")
     if is_long(first, len(pictures)):
         with fit.told_when_full():
@@ -165,9 +165,9 @@ def _receipt(request: GenerateRequest, seconds: float, device: str, weights: dic
 
 def _adapter_hashes(options: Any, request: GenerateRequest, model: Model) -> dict[str, str]:
     """What a method's own weights add to the model; raises LayercliError where they are missing."""
-    if not request.foregrounds:  # one frame, drawn by the model alone
-        return {}
     method = registry.load(METHODS, request.method)
+    if request.alone and not (request.foregrounds and hasattr(method, "ALONE")):  # drawn by the model alone
+        return {}
     if hasattr(method, "weight_files"):
         from layercli.vision._digest import file_digest
 
@@ -202,7 +202,7 @@ def texts_of(request: GenerateRequest) -> list[str]:
     """Every text that a model reads for a request, each once."""
     texts = [*request.foregrounds, request.background, request.global_prompt]
     style = request.style.strip()
-    styled = [f"{text.strip()}, {style}" if style else text.strip() for text in texts]
+    styled = [f"{text.strip()}, {style}" if style else text.strip() for text in texts if text]
     return list(dict.fromkeys([*styled, request.negative]))
 
 

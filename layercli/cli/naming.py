@@ -93,8 +93,8 @@ def _planned(
 def stem_for(request: GenerateRequest) -> str:
     """A file name made of the prompts: "a-dog-and-a-ball-on-a-beach", letters, digits and "-" only."""
     things = "-and-".join(slug(prompt) for prompt in request.foregrounds)
-    ground = slug(request.background)
-    return safe_file_name(f"{things}-on-{ground}" if things else ground, LONGEST_NAME).strip("-")
+    ground = slug(request.background) if request.background else ""
+    return safe_file_name("-on-".join(filter(None, (things, ground))), LONGEST_NAME).strip("-")
 
 
 def slug(text: str) -> str:

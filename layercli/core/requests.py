@@ -37,7 +37,9 @@ LONGEST_PROMPT = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateRequest:
-    """Foregrounds (back to front) over a background, and how to sample them; none is the background alone.
+    """Foregrounds (back to front) over a background, and how to sample them.
+
+    No foreground is the background alone, one foreground and "" for the background is that one alone.
 
     boxes: (left, top, right, bottom) as fractions of the canvas, masks: paths of pictures of the canvas'
     size; the key of both is a foreground's prompt, a word of it, or its number from 1.
@@ -73,7 +75,8 @@ class GenerateRequest:
             raise LayercliError(f"Foregrounds are a tuple, not {self.foregrounds!r}.")
         for prompt in self.foregrounds:
             _check_prompt(prompt, "foreground", '--fg "a cat"')
-        _check_prompt(self.background, "background", '--bg "a sofa"')
+        if self.background or not self.alone or self.given:
+            _check_prompt(self.background, "background", '--bg "a sofa"')
         for text in (self.prompt, self.negative, self.style):
             _check_length(text)
         _check_range("seed", self.seed, 0, LARGEST_SEED)
@@ -97,6 +100,11 @@ class GenerateRequest:
         self._check_places_are_given_once()
         if self.given and not self.foregrounds:
             raise LayercliError(f"There is nothing to draw with {self.given}.", 'Try: --fg "a cat"')
+
+    @property
+    def alone(self) -> bool:
+        """Whether it asks for a single frame: a background, or a foreground on transparency."""
+        return len(self.foregrounds) + bool(self.background) == 1
 
     @property
     def layer_names(self) -> tuple[str, ...]:

@@ -124,12 +124,13 @@ def decoded_stack(
         objects = alpha_from_hint(objects[:, :3], sampled.hint)
     objects = without_specks(objects, specks)
     for index, (name, prompt) in enumerate(zip(request.layer_names, request.foregrounds, strict=True)):
-        cutting = _placed(objects[index], plan, index, model.alpha)
+        cutting = placed(objects[index], plan, index, model.alpha)
         layers.append(Layer(name=name, rgba=cutting.rgba, offset=cutting.offset, prompt=prompt))
     return LayerStack(canvas=plan.canvas, layers=tuple(layers))
 
 
-def _placed(frame: Tensor, plan: Plan, index: int, alpha: bool) -> Cutting:
+def placed(frame: Tensor, plan: Plan, index: int, alpha: bool) -> Cutting:
+    """A foreground's decoded frame (4, H, W) in its place of the canvas; alpha: whether the model made it."""
     if index in plan.boxes:
         return into_box(frame, plan.boxes[index], plan.canvas)
     if not alpha and index in plan.shapes:  # attention alone is too coarse for a drawn outline

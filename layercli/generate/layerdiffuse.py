@@ -18,6 +18,7 @@ from layercli.core.errors import LayercliError
 from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
 from layercli.diffusion.sample import State, frame_noise, sample
+from layercli.generate import _alone
 from layercli.generate._beside import joined, sample_beside, steps_for
 from layercli.generate._given import Given, given_picture, on_whole, state_of, with_given
 from layercli.generate._harmonize import MethodOptions, harmonized_stack, plain_guided, steps_in_all, styled
@@ -42,6 +43,9 @@ from layercli.models.sdxl import SDXLModel
 
 MODELS: tuple[str, ...] = ("sd15",)
 """The families it draws with."""
+
+ALONE: bool = True
+"""It has weights that draw a foreground by itself."""
 
 TRIO: tuple[Kind, ...] = ("foreground", "background", "global")
 FRAMES = {"joint": 3, "alone": 1, "behind": 2, "before": 2}
@@ -90,6 +94,8 @@ def generate(
     LayercliError for models without such weights, and where weights are missing.
     """
     given = given_picture(request)
+    if request.alone:
+        return _foreground_alone(request, model, options, on_step)
     _check_model(model, given)
     plan = canvas_plan(request, model)
     passes = steps_for(request) if isinstance(model, SDXLModel) else request.steps
@@ -107,9 +113,25 @@ def generate(
         )
 
 
+def _foreground_alone(
+    request: GenerateRequest, model: Model, options: Options, on_step: Callable[[int, int], None]
+) -> LayerStack:
+    """A foreground by the weights made for that: SDXL's are in its model, SD1.5's change its attention."""
+    if isinstance(model, LayerDiffuseXL):
+        return _alone.generate(request, model, options, on_step)
+    _check_model(model, None)
+    assert isinstance(model, SD15Model)
+    seen, sharing = _opened(model, options, "alone")
+    return _alone.generate(
+        request, seen, options, on_step, changed=lambda denoise: sharing.shared(denoise, seen.unet)
+    )
+
+
 def weight_files(options: Options, request: GenerateRequest, model: Model) -> list[Path]:
     """The files that a request draws with, besides the model's own, for the receipt."""
     given = given_picture(request)
+    if request.alone and isinstance(model, LayerDiffuseXL):
+        return []
     _check_model(model, given)
     if given is not None and isinstance(model, LayerDiffuseXL):
         return sdxl_given_files(given.kind, model, options.weights)
@@ -149,7 +171,7 @@ def _drawn(
 def _use(request: GenerateRequest, given: Given | None) -> str:
     if given is not None:
         return "before" if given.kind == "background" else "behind"
-    return "alone" if request.harmonize == "none" else "joint"
+    return "alone" if request.alone or request.harmonize == "none" else "joint"
 
 
 def _files(options: Options, use: str) -> tuple[Path, Path, Path | None]:

@@ -15,7 +15,7 @@ class Entry:
     made for, in pixels; parameters: of all its networks; hub: "owner/name" of a hub repository, or "" for
     weights that are part of layercli; commit: what is fetched unless another revision is asked for, or "" for
     the newest; files: patterns of the files that are fetched; stored: their bytes for each parameter; sha256:
-    of files, where known; alpha: makes transparency itself.
+    of files, where known; alpha: makes transparency itself; needs: other rows that it works with.
     """
 
     help: str
@@ -29,6 +29,7 @@ class Entry:
     stored: int = 2
     sha256: Mapping[str, str] = field(default_factory=dict)
     alpha: bool = False
+    needs: tuple[str, ...] = ()
 
     @property
     def gigabytes(self) -> float:
@@ -75,6 +76,7 @@ def _with_layerdiffuse(help: str, hub: str) -> Entry:
         hub=hub,
         files=_SDXL_PARTS,
         alpha=True,
+        needs=("layerdiffuse-xl",),
     )
 
 
@@ -115,11 +117,11 @@ MODELS: Mapping[str, Entry] = {
         files=_SDXL_PARTS,
     ),
     "sdxl-layerdiffuse": _with_layerdiffuse(
-        "SDXL with LayerDiffuse: foregrounds have alpha. Needs layerdiffuse-xl too.",
+        "SDXL with LayerDiffuse: foregrounds have alpha. Fetched with layerdiffuse-xl.",
         "stabilityai/stable-diffusion-xl-base-1.0",
     ),
     "realvisxl-layerdiffuse": _with_layerdiffuse(
-        "RealVisXL with LayerDiffuse, as in the LayerFusion paper. Needs layerdiffuse-xl too.",
+        "RealVisXL with LayerDiffuse, as in the LayerFusion paper. Fetched with layerdiffuse-xl.",
         "SG161222/RealVisXL_V4.0",
     ),
 }

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from accelerate import cpu_offload
 from PIL import Image
 
 from layercli.core.errors import LayercliError
@@ -153,8 +154,9 @@ def load_qwen(
         pipe.to(where)
     elif offload == "model":
         pipe.enable_model_cpu_offload(device=where)
-    else:
-        pipe.enable_sequential_cpu_offload(device=where)
+    else:  # the pipeline's own way to do so gives accelerate another name of the device, and fails on "cpu"
+        for network in (pipe.text_encoder, pipe.transformer, pipe.vae):
+            cpu_offload(network, where, offload_buffers=True)
     files = [path for part in ("transformer", "text_encoder", "vae") for path in _weights(folder / part)]
     if gguf:
         files = [path for path in files if path.parent.name != "transformer"] + [Path(gguf).expanduser()]

@@ -93,11 +93,18 @@ def test_what_is_said_changes_a_stored_request_and_no_more():
     assert build_request(asked, stored) == stored.replace(seed=6)
 
 
-@pytest.mark.parametrize(("foregrounds", "told"), [(["a cat"], "background"), (None, "picture")])
+@pytest.mark.parametrize(("foregrounds", "told"), [(["a cat", "a dog"], "background"), (None, "picture")])
 def test_what_must_be_said_is_asked_for(foregrounds: list[str] | None, told: str):
     with pytest.raises(LayercliError, match=f"no {told} to draw") as caught:
         build_request(given_options(foregrounds=foregrounds, background=None))
     assert "--bg" in caught.value.hint
+
+
+def test_a_foreground_is_asked_for_alone():
+    request = build_request(given_options(foregrounds=["a cat"], background=None))
+    assert request.foregrounds == ("a cat",) and request.background == ""
+    assert "--bg" not in command_line(request)
+    assert build_request({**given_options(background="a sofa"), "foregrounds": None}, request).background
 
 
 def test_a_background_is_asked_for_alone():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from layercli.cli import fitting, making
-from layercli.cli.fitting import doubt, needed, what_fits
+from layercli.cli.fitting import fit_of, needed
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.requests import GenerateRequest
@@ -25,15 +25,15 @@ def asked(**changes: object) -> GenerateRequest:
 
 def test_what_would_fit_is_the_gentlest_change_that_does() -> None:
     wide = asked(dtype="float32")
-    steps = [(what_fits(wide, GPU, int(free * GIB))) for free in (14, 9, 6.2, 4)]
+    steps = [(fit_of(wide, GPU, int(free * GIB)).what_fits()) for free in (14, 9, 6.2, 4)]
     assert steps[0] == "Try: --dtype float16"
     assert steps[1].startswith("Try: --dtype float16 --offload model")
     assert "--offload sequential" in steps[2]
     assert "--size 768x768" in steps[3]
-    assert what_fits(asked(), GPU, 8 * GIB) == "Try: --offload model"
-    assert what_fits(asked(), GPU, 100_000_000) == "Try: --device cpu"
-    assert what_fits(asked(), CPU, 2 * GIB).startswith("Try fewer foregrounds")
-    assert what_fits(asked(size=Size(768, 768)), CPU, 2 * GIB).startswith("Try fewer foregrounds")
+    assert fit_of(asked(), GPU, 8 * GIB).what_fits() == "Try: --offload model"
+    assert fit_of(asked(), GPU, 100_000_000).what_fits() == "Try: --device cpu"
+    assert fit_of(asked(), CPU, 2 * GIB).what_fits().startswith("Try fewer foregrounds")
+    assert fit_of(asked(size=Size(768, 768)), CPU, 2 * GIB).what_fits().startswith("Try fewer foregrounds")
     # what is proposed does fit by the same arithmetic
     for free, words in zip((14, 9, 6.2, 4), steps, strict=True):
         pairs = dict(zip(words.split()[1::2], words.split()[2::2], strict=True))
@@ -44,11 +44,11 @@ def test_what_would_fit_is_the_gentlest_change_that_does() -> None:
 
 
 def test_a_doubt_is_told_with_both_sizes_and_only_where_there_is_one() -> None:
-    told = doubt(asked(), GPU, 8 * GIB)
+    told = fit_of(asked(), GPU, 8 * GIB).doubt()
     assert "8.0 GiB are free on cuda" in told and "--offload model" in told
-    assert doubt(asked(), GPU, 80 * GIB) == ""
-    assert doubt(asked(model="embedded"), CPU, 1) == ""
-    assert doubt(asked(model="no-such-model"), CPU, 1) == ""
+    assert fit_of(asked(), GPU, 80 * GIB).doubt() == ""
+    assert fit_of(asked(model="embedded"), CPU, 1).doubt() == ""
+    assert fit_of(asked(model="no-such-model"), CPU, 1).doubt() == ""
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_running_out_of_memory_names_what_would_fit(run, here, monkeypatch, erro
 
 
 def test_another_failure_stays_what_it_is() -> None:
-    with pytest.raises(RuntimeError, match="shape"), fitting.told_when_full(asked(), CPU, 1):
+    with pytest.raises(RuntimeError, match="shape"), fit_of(asked(), CPU, 1).told_when_full():
         raise RuntimeError("shape mismatch")
-    with pytest.raises(LayercliError, match="no layer"), fitting.told_when_full(asked(), CPU, 1):
+    with pytest.raises(LayercliError, match="no layer"), fit_of(asked(), CPU, 1).told_when_full():
         raise LayercliError("There is no layer.")
 
 

@@ -168,6 +168,48 @@ def test_a_background_alone_is_one_picture(draw, here):
     assert read_stack(here / "with.psd").names == ("background", "a cat")
 
 
+def test_a_foreground_alone_is_a_thing_on_transparency(draw, here):
+    assert draw("--fg", "a cat", "--seed", "3").stdout == "a-cat.psd\n"
+    stack = read_stack(here / "a-cat.psd")
+    assert stack.names == ("a cat",) and stack.receipt.command.startswith(
+        "layercli generate --fg 'a cat' --seed"
+    )
+    alpha = stack.placed("a cat")[..., 3]
+    assert alpha.max() > 0.9 and alpha.min() == 0
+    draw("--from", "a-cat.psd", "-o", "again.psd")
+    assert np.array_equal(pixels(here / "again.psd"), pixels(here / "a-cat.psd"))
+    draw("--fg", "a cat", "--box", "cat=0,0.5,0.5,1", "-o", "placed.psd")
+    layer = read_stack(here / "placed.psd").layer("a cat")
+    assert layer.offset.top >= 12 and layer.rgba.shape[1] <= 17
+    draw("--from", "a-cat.psd", "--bg", "a sofa", "--harmonize", "over", "-o", "with.psd")
+    assert read_stack(here / "with.psd").names == ("background", "a cat")
+
+
+def test_a_foreground_alone_needs_a_model_with_alpha(run, refused, here):
+    folder = str(tiny.save("sd15", here / "mine"))
+    words = (
+        "generate",
+        "--fg",
+        "a cat",
+        "--size",
+        "32x32",
+        "--steps",
+        "2",
+        "--device",
+        "cpu",
+        "--model",
+        folder,
+    )
+    told = refused(*words)
+    assert "draws no transparency" in told and "--method layerdiffuse" in told
+    weights = tiny.layerdiffuse(here / "weights", "sd15")
+    more = ("--method", "layerdiffuse", "-O", f"weights={weights}", "-o", "cat.psd")
+    result = run(*words, *more)
+    assert result.exit_code == 0, result.stderr
+    receipt = read_stack(here / "cat.psd").receipt
+    assert "layerdiffuse/layer_sd15_transparent_attn.safetensors" in receipt.weights
+
+
 def test_long_prompts_are_told(run, here):
     tiny.save("sd15", here / "tiny")
     long = "a small red boat on calm water at noon"
@@ -189,7 +231,7 @@ def test_a_dry_run_tells_and_makes_nothing(run, here):
         (("--fg", "", "--bg", "a sofa"), "The foreground prompt is empty."),
         (("--fg", "a cat", "--bg", "  "), "The background prompt is empty."),
         ((), "There is no picture to draw."),
-        (("--fg", "a cat"), "There is no background to draw."),
+        (("--fg", "a cat", "--fg", "a dog"), "There is no background to draw."),
         ((*CAT, "--model", "embeded"), 'There is no model "embeded". Did you mean "embedded"?'),
         ((*CAT, "--model", "sdxl"), '"sdxl" is not on this machine'),
         ((*CAT, "--method", "layerfuson"), 'There is no "layerfuson" in generate.'),

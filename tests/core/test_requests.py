@@ -69,12 +69,22 @@ def test_a_background_may_stand_alone() -> None:
     assert request.replace(prompt="a beach at noon").global_prompt == "a beach at noon"
 
 
+def test_one_foreground_may_stand_alone() -> None:
+    request = GenerateRequest(foregrounds=("a cat",), background="")
+    assert request.alone and request.layer_names == ("a cat",) and request.global_prompt == "a cat"
+    assert GenerateRequest.from_json(request.to_json()) == request
+    assert not request.replace(background="a sofa").alone
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"foregrounds": ["a cat"]}, "Foregrounds are a tuple"),
         ({"foregrounds": ("a cat", "  ")}, "The foreground prompt is empty"),
         ({"background": ""}, "The background prompt is empty"),
+        ({"background": "", "foregrounds": ()}, "The background prompt is empty"),
+        ({"background": " ", "foregrounds": ("a cat",)}, "The background prompt is empty"),
+        ({"background": "", "foregrounds": ("a cat",), "given": "a.png"}, "The background prompt is empty"),
         ({"background": "x" * 2001}, "has 2001 characters"),
         ({"seed": -1}, "seed -1 is not from 0"),
         ({"seed": 1.5}, "seed is a whole number"),

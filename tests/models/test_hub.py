@@ -350,3 +350,29 @@ def test_a_repository_without_the_files_is_refused(hub: Hub) -> None:
     hub.repositories[SD15] = Repository(files={"README.md": b"moved"})
     with pytest.raises(LayercliError, match=r"none of the files model_index\.json"):
         ask(SD15, CATALOG["sd15"].files)
+
+
+def test_what_a_model_works_with_is_fetched_with_it(hub: Hub, tmp_path: Path) -> None:
+    """SDXL with LayerDiffuse is two repositories: both licences are shown first, both are recorded."""
+    entry, part = CATALOG["sdxl-layerdiffuse"], CATALOG["layerdiffuse-xl"]
+    base = tiny.save("sdxl", tmp_path / "made")
+    tiny.layerdiffuse(tmp_path / "more", "sdxl")
+    for name, folder in ((entry.hub, base), (part.hub, tmp_path / "more")):
+        files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+        hub.repositories[name] = Repository(files={path: file.read_bytes() for path, file in files.items()})
+    told = run("models", "pull", "sdxl-layerdiffuse", answer="y\nn\n")
+    assert "The licence of layerdiffuse-xl was not accepted" in error_of(told)
+    assert hub.asked == []
+    done = run("models", "pull", "sdxl-layerdiffuse", "--accept-licence", "--json")
+    assert done.exit_code == 0, done.output
+    answer = json.loads(done.stdout)
+    assert Path(answer["path"]) == folder_of("sdxl-layerdiffuse")
+    assert {name: Path(path) for name, path in answer["with"].items()} == {
+        "layerdiffuse-xl": folder_of("layerdiffuse-xl")
+    }
+    from layercli.models.catalog import load_model
+
+    assert load_model("sdxl-layerdiffuse", device="cpu").alpha
+    asked = len(hub.asked)
+    again = run("models", "pull", "sdxl-layerdiffuse")
+    assert again.exit_code == 0 and len(again.stdout.splitlines()) == 2 and len(hub.asked) == asked
