@@ -276,7 +276,7 @@ def test_layered_methods(tmp_path, model):
 
 def test_a_batch_goes_on_after_failures_and_keeps_what_is_there(tmp_path, model):
     (tmp_path / "prompts.txt").write_text(
-        "# two pictures and a line without a background\n\na cat / a sofa\na dog + a cup\n a dog + a ball / a beach"
+        "# two and one without a background\n\na cat / a sofa\na dog + a cup\n a dog + a ball / a beach"
     )
     words = ("prompts.txt", "out", "--model", model, "--steps", "2", "--json")
     done = example("batch.sh", tmp_path, *words)

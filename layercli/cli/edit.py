@@ -48,6 +48,9 @@ def edit(
     dtype: Annotated[
         str, typer.Option("--dtype", metavar="NAME", help="auto, float32, float16 or bfloat16.")
     ] = "auto",
+    offload: Annotated[
+        str, typer.Option("--offload", metavar="HOW", help="model, sequential: less memory on the device.")
+    ] = "none",
     locked: Annotated[bool, typer.Option("--locked", help="Edit layers that are locked, too.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite -o instead of numbering.")] = False,
 ) -> None:

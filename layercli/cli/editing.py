@@ -27,6 +27,7 @@ from layercli.formats._files import safe_file_name, unique_path
 if TYPE_CHECKING:
     import numpy as np
 
+    from layercli.core.layers import LayerStack
     from layercli.edit._chain import Edited, Step
 
 
@@ -45,10 +46,11 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
         document = open_document(file)
     _check_colours(document, steps)
     name = _model_name(steps, params["model"])
-    model, weights = _model(talk, steps, name, params)
-    began = time.monotonic()
     kept = document.kept
-    edited = _run(talk, document, steps, model, {} if params["locked"] else kept.locked)
+    full, model, weights = _model(talk, steps, name, params, kept.stack)
+    began = time.monotonic()
+    with full:
+        edited = _run(talk, document, steps, model, {} if params["locked"] else kept.locked)
     before = kept.seen(kept.stack, kept.stack.names).flatten_quantized()
     after = kept.seen(edited.stack, edited.origins, edited.moved).flatten_quantized()
     seconds = round(time.monotonic() - began, 3)
@@ -177,12 +179,28 @@ def _check_colours(document: Document, steps: Sequence[Step]) -> None:
 
 
 def _model(
-    talk: Output, steps: Sequence[Step], name: str, params: Mapping[str, Any]
-) -> tuple[Any, dict[str, str]]:
+    talk: Output, steps: Sequence[Step], name: str, params: Mapping[str, Any], stack: LayerStack
+) -> tuple[contextlib.AbstractContextManager[None], Any, dict[str, str]]:
+    """What tells of memory that runs out, the model, and its hashes; where no edit draws, none of it."""
     if not any(step.with_model for step in steps):
-        return None, {}
+        return contextlib.nullcontext(), None, {}
+    from layercli.cli.fitting import fit_of, free_on
     from layercli.cli.making import notes_on_prompts
     from layercli.models.catalog import load_model
+    from layercli.models.family import resolve_device
+
+    picture = GenerateRequest(
+        foregrounds=("a thing",) * max(1, len(stack.layers) - 1),
+        background="a place",
+        size=stack.canvas,
+        model=name,
+        dtype=params["dtype"],
+        offload=params["offload"],
+    )
+    device = resolve_device(params["device"])
+    fit = fit_of(picture, device, free_on(device), resizable=False)
+    if unsure := fit.doubt():
+        talk.warn(unsure)
 
     said = [
         step.request.options.get(key, "") for step in steps if step.with_model for key in ("prompt", "fg")
@@ -190,10 +208,11 @@ def _model(
     for note in notes_on_prompts(name, said):
         talk.warn(note)
     talk.say(f"Loading {name}…")
-    model = load_model(name, device=params["device"], dtype=params["dtype"])
+    with fit.told_when_full():
+        model = load_model(name, params["device"], params["dtype"], params["offload"])
     for note in model.notes_on(list(filter(None, said))):
         talk.say(note)
-    return model, model.weight_hashes()
+    return fit.told_when_full(), model, model.weight_hashes()
 
 
 def _run(

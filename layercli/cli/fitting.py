@@ -61,14 +61,14 @@ class Fit:
             ) from error
 
 
-def fit_of(request: GenerateRequest, device: Any, free: int) -> Fit:
-    """What a picture needs, and what would need less."""
+def fit_of(request: GenerateRequest, device: Any, free: int, *, resizable: bool = True) -> Fit:
+    """What a picture needs, and what would need less; resizable: whether it may have another size."""
     otherwise = "Try fewer foregrounds, or a smaller model: layercli models"
     return Fit(
         model=request.model,
         device=device,
         free=free,
-        ways=_ways(request, device),
+        ways=[way for way in _ways(request, device) if resizable or "--size" not in way.words],
         otherwise="Try: --device cpu" if device.type in ("cuda", "mps") else otherwise,
     )
 

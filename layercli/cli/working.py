@@ -68,7 +68,7 @@ def _fit(method: ModuleType, request: DecomposeRequest, options: Any, size: Size
             dtype=options.dtype,
             offload=options.offload,
         )
-        ways = [way for way in fit_of(picture, device, free).ways if "--size" not in way.words]
+        ways = list(fit_of(picture, device, free, resizable=False).ways)
     gpu = "--device cpu, " if device.type != "cpu" else ""
     otherwise = f"Try fewer layers, {gpu}or --method matte"
     return Fit(model=options.model, device=device, free=free, ways=ways, otherwise=otherwise)

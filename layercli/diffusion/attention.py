@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from layercli.diffusion.scaling import scaled
+
 Grid = tuple[int, int]
 """Rows and columns of an attention map."""
 
@@ -120,9 +122,7 @@ def resize_map(values: Tensor, grid: Grid, to: Grid) -> Tensor:
     if grid == to:
         return values
     picture = values.reshape(-1, 1, *grid)
-    shrinks = to[0] < grid[0] or to[1] < grid[1]
-    resized = F.interpolate(picture, size=to, mode="bilinear", align_corners=False, antialias=shrinks)
-    return resized.reshape(values.shape[0], -1)
+    return scaled(picture, to).reshape(values.shape[0], -1)
 
 
 def level_of(positions: int, latent: Grid) -> int:

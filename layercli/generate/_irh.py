@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from layercli.diffusion.attention import Placement, Rectangle
 from layercli.diffusion.sample import Denoiser, State, sample
+from layercli.diffusion.scaling import averaged
 from layercli.diffusion.schedule import CLEAN, Schedule
 
 
@@ -45,7 +45,7 @@ def fuse_placed(
         variance = moved.square().flatten(1).sum(1) / cells.clamp_min(1)
         lost = (background.square().mean() - variance).clamp_min(0).sqrt()
         moved = moved + lost[:, None, None, None] * noise
-    small = [F.adaptive_avg_pool2d(alpha[None].to(objects), grid)[0] for alpha in alphas]
+    small = [averaged(alpha[None].to(objects), grid)[0] for alpha in alphas]
     return fuse(background, list(moved), small)
 
 

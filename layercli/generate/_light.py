@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from layercli.diffusion.scaling import scaled
+
 PIVOT = 0.35
 """The brightness at which screening by light is exact in stops: what most pictures are about."""
 
@@ -130,8 +132,7 @@ def _kernel(sigma: float, longest: int, like: Tensor) -> Tensor:
 def _sized(values: Tensor, size: tuple[int, int]) -> Tensor:
     if values.shape[1:] == size:
         return values
-    smaller = size[0] < values.shape[1] or size[1] < values.shape[2]
-    return F.interpolate(values[None], size=size, mode="bilinear", align_corners=False, antialias=smaller)[0]
+    return scaled(values[None], size)[0]
 
 
 def at_size(picture: Tensor, size: tuple[int, int]) -> Tensor:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from layercli.core.geometry import Offset, Size
 from layercli.core.requests import Box
 from layercli.diffusion.attention import Rectangle
+from layercli.diffusion.scaling import scaled
 
 FILLED = 0.94
 """Share of a foreground frame's side that its object usually fills, centred."""
@@ -145,12 +145,9 @@ def resized(rgba: Tensor, size: Size) -> Tensor:
     if rgba.shape[1:] == (size.height, size.width):
         return rgba
     premultiplied = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])[None]
-    smaller = size.height < rgba.shape[1] or size.width < rgba.shape[2]
-    scaled = F.interpolate(
-        premultiplied, size=(size.height, size.width), mode="bicubic", align_corners=False, antialias=smaller
-    )[0]
-    alpha = scaled[3:].clamp(0, 1)
-    colour = (scaled[:3] / alpha.clamp_min(1e-4)).clamp(0, 1)
+    made = scaled(premultiplied, (size.height, size.width), "bicubic")[0]
+    alpha = made[3:].clamp(0, 1)
+    colour = (made[:3] / alpha.clamp_min(1e-4)).clamp(0, 1)
     return torch.cat([colour, alpha])
 
 

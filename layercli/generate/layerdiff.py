@@ -14,11 +14,11 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
 from layercli.diffusion.sample import Denoiser
+from layercli.diffusion.scaling import averaged
 from layercli.diffusion.self_mask import self_mask_guided
 from layercli.generate._attended import Attended, attended
 from layercli.generate._given import given_picture, with_given
@@ -127,7 +127,7 @@ def _guided(
         if watched is not None:
             return watched.masks(len(x0), (x0.shape[2], x0.shape[3])).to(x0)
         masks = layer_masks(model, x0, channels)[:, None]
-        return F.adaptive_avg_pool2d(masks, (x0.shape[2], x0.shape[3])).to(x0)
+        return averaged(masks, (x0.shape[2], x0.shape[3])).to(x0)
 
     side = min(model.latent_shape(model.native_size)[1:])
     return self_mask_guided(

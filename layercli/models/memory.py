@@ -62,8 +62,8 @@ SHAPES = {
         parts=("qwen.transformer", "qwen.vae", "qwen.text_encoder"),
         native=640,
         layer=544_997_376,
-        frame=150,
-        picture=1400,
+        frame=185,
+        picture=1738,
     ),
 }
 

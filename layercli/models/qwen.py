@@ -157,9 +157,9 @@ def load_qwen(
     else:  # the pipeline's own way to do so gives accelerate another name of the device, and fails on "cpu"
         for network in (pipe.text_encoder, pipe.transformer, pipe.vae):
             cpu_offload(network, where, offload_buffers=True)
-    files = [path for part in ("transformer", "text_encoder", "vae") for path in _weights(folder / part)]
-    if gguf:
-        files = [path for path in files if path.parent.name != "transformer"] + [Path(gguf).expanduser()]
+    parts = ("text_encoder", "vae") if gguf else ("transformer", "text_encoder", "vae")
+    files = [path for part in parts for path in sorted((folder / part).glob("*.safetensors"))]
+    files += [Path(gguf).expanduser().absolute()] if gguf else []
     return QwenLayered(pipe, name=name, device=where, files=tuple(files))
 
 
@@ -267,10 +267,6 @@ def _from_gguf(cls: Any, file: Path, folder: Path, dtype: torch.dtype) -> Any:
             torch_dtype=dtype,
             local_files_only=True,
         )
-
-
-def _weights(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.safetensors"))
 
 
 class _Reader:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from layercli.diffusion.scaling import averaged
 from layercli.models.codecs import RGBCodec
 from layercli.models.transparent_networks import TransparencyDecoder, TransparencyEncoder
 
@@ -99,7 +100,7 @@ def padded_colour(rgba: Tensor, step: float = 1.2) -> Tensor:
     levels = [premultiplied]
     while min(levels[-1].shape[2:]) > 1:
         height, width = (max(1, int(side / step)) for side in levels[-1].shape[2:])
-        levels.append(F.adaptive_avg_pool2d(levels[-1], (height, width)))
+        levels.append(averaged(levels[-1], (height, width)))
     sums = levels[-1].sum(dim=(2, 3), keepdim=True)
     colour = sums[:, :3] / sums[:, 3:].clamp_min(1e-8)
     for level in reversed(levels):

@@ -171,35 +171,22 @@ def test_a_background_alone_is_one_picture(draw, here):
 def test_a_foreground_alone_is_a_thing_on_transparency(draw, here):
     assert draw("--fg", "a cat", "--seed", "3").stdout == "a-cat.psd\n"
     stack = read_stack(here / "a-cat.psd")
-    assert stack.names == ("a cat",) and stack.receipt.command.startswith(
-        "layercli generate --fg 'a cat' --seed"
-    )
-    alpha = stack.placed("a cat")[..., 3]
-    assert alpha.max() > 0.9 and alpha.min() == 0
+    assert stack.names == ("a cat",)
+    assert stack.receipt.command.startswith("layercli generate --fg 'a cat' --seed")
+    assert stack.placed("a cat")[..., 3].std() > 0.01
     draw("--from", "a-cat.psd", "-o", "again.psd")
     assert np.array_equal(pixels(here / "again.psd"), pixels(here / "a-cat.psd"))
     draw("--fg", "a cat", "--box", "cat=0,0.5,0.5,1", "-o", "placed.psd")
     layer = read_stack(here / "placed.psd").layer("a cat")
-    assert layer.offset.top >= 12 and layer.rgba.shape[1] <= 17
+    assert layer.offset.top >= 127 and layer.rgba.shape[1] <= 129
     draw("--from", "a-cat.psd", "--bg", "a sofa", "--harmonize", "over", "-o", "with.psd")
     assert read_stack(here / "with.psd").names == ("background", "a cat")
 
 
 def test_a_foreground_alone_needs_a_model_with_alpha(run, refused, here):
     folder = str(tiny.save("sd15", here / "mine"))
-    words = (
-        "generate",
-        "--fg",
-        "a cat",
-        "--size",
-        "32x32",
-        "--steps",
-        "2",
-        "--device",
-        "cpu",
-        "--model",
-        folder,
-    )
+    small = ("--size", "32x32", "--steps", "2", "--device", "cpu")
+    words = ("generate", "--fg", "a cat", "--model", folder, *small)
     told = refused(*words)
     assert "draws no transparency" in told and "--method layerdiffuse" in told
     weights = tiny.layerdiffuse(here / "weights", "sd15")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import weakref
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
+from layercli.diffusion import scaling
 from layercli.diffusion.sample import frame_noise
 from layercli.models import codecs, offload, published
 from layercli.models.catalog import load_model
@@ -211,3 +213,41 @@ def test_no_number_of_64_bits_and_no_generator_goes_to_a_device() -> None:
                 if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("torch.Generator"):
                     assert ast.unparse(node) in ("torch.Generator()", "torch.Generator('cpu')"), path
     assert found == on_cpu
+
+
+def test_what_apples_gpus_lack_is_in_one_place() -> None:
+    """Averages over uneven cells, and filters that shrink: scaling.py takes them to the CPU."""
+    lacking = re.compile(r"adaptive_avg_pool2d|antialias=")
+    rooms = (room for name in ("diffusion", "models", "generate", "edit") for room in [PACKAGE / name])
+    found = {path.name for room in rooms for path in room.glob("*.py") if lacking.search(path.read_text())}
+    assert found == {"scaling.py", "single.py"}  # the latter's pictures lie on the CPU
+    values = torch.rand(1, 2, 7, 9, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(scaling.averaged(values, (3, 4)), F.adaptive_avg_pool2d(values, (3, 4)))
+    assert scaling.scaled(values, (14, 18)).shape == (1, 2, 14, 18)
+    assert scaling.scaled(torch.ones(1, 1, 8, 8), (3, 3), "bicubic").allclose(torch.ones(1, 1, 3, 3))
+
+
+def test_what_qwen_holds_at_once_is_what_the_table_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its published widths on the meta device, with two of the 60 layers, which are all alike."""
+    from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *_, query, **__: torch.empty_like(query))
+    side, frames, shape = 256, 6, SHAPES["qwen"]
+    cells = side // 16
+    with torch.device("meta"):
+        network = QwenImageTransformer2DModel(num_layers=2, **published.QWEN_TRANSFORMER).eval()
+        vae = published.qwen_vae().eval()
+        with torch.no_grad(), Alive(network) as drawing:
+            network(
+                torch.zeros(1, frames * cells**2, 64),
+                torch.zeros(1, 64, 3584),
+                None,
+                torch.zeros(1),
+                [[(1, cells, cells)] * frames],
+                additional_t_cond=torch.zeros(1, dtype=torch.long),
+            )
+        with torch.no_grad(), Alive(vae) as decoding:
+            vae.decode(torch.zeros(1, 16, 1, side // 8, side // 8))
+    assert drawing.most / 4 / side**2 / frames == pytest.approx(shape.frame, rel=0.05)
+    assert decoding.most / 4 / side**2 == pytest.approx(shape.picture, rel=0.05)
+    assert published.QWEN_WORDS["vocab_size"] * published.QWEN_WORDS["hidden_size"] == shape.layer
