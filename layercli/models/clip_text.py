@@ -22,6 +22,8 @@ def chunk_length(tokenizer: Any, text: Any) -> int:
 
 def parts_of(tokenizer: Any, prompts: Sequence[str], room: int) -> list[list[list[int]]]:
     """The ids of each prompt, without start and end, in parts of at most `room`, cut between words."""
+    if not prompts:  # transformers' tokenizers fail on none
+        return []
     listed = tokenizer(list(prompts), add_special_tokens=False, truncation=False, verbose=False).input_ids
     cut = []
     for ids in listed:

@@ -117,3 +117,20 @@ def test_another_word_for_offload_is_refused(refused) -> None:
     assert "nothing to gain" in refused(
         "generate", "--fg", "a", "--bg", "b", "--offload", "model", "--device", "cpu"
     )
+
+
+@pytest.mark.parametrize("how", ["model", "sequential"])
+def test_edits_are_offloaded_too(run, here, how) -> None:
+    from layercli.cli.files import read_stack
+
+    folder = str(tiny.save("sd15", here / "mine"))
+    more = ("--model", folder, "--device", "cpu")
+    words = ("generate", "--fg", "a cat", "--bg", "a sofa", "--size", "32x32", "--steps", "2")
+    assert run(*words, *more, "--harmonize", "over", "-o", "a.psd").exit_code == 0
+    made = []
+    for name, offload in (("b.psd", ()), ("c.psd", ("--offload", how))):
+        result = run("edit", "a.psd", "regenerate", "a cat", "--steps", "1", *more, *offload, "-o", name)
+        assert result.exit_code == 0, result.output
+        made.append(read_stack(Path(name)).flatten_quantized())
+    assert (made[0] == made[1]).all()
+    assert (made[0] != read_stack(Path("a.psd")).flatten_quantized()).any()
