@@ -83,7 +83,7 @@ class QwenLayered:
             on_step(step + 1, asked.steps)
             return {}
 
-        return np.asarray(self._run(photo, asked, told, output_type="np"), dtype=np.float32)
+        return np.asarray(self._run(photo, asked, told), dtype=np.float32)
 
     def seconds(self, photo: np.ndarray, asked: Asked) -> float:
         """How long a photo takes: two steps at its size, of which the second is counted."""
@@ -95,12 +95,13 @@ class QwenLayered:
             return {}
 
         few = {**vars(asked), "steps": 2, "prompt": asked.prompt or "a picture"}
-        self._run(photo, Asked(**few), told, output_type="latent")
+        self._run(photo, Asked(**few), told)
         return (times[1] - times[0]) * asked.steps
 
-    def _run(self, photo: np.ndarray, asked: Asked, told: Any, *, output_type: str) -> Any:
+    def _run(self, photo: np.ndarray, asked: Asked, told: Any) -> Any:
         guided = asked.guidance > 1
-        with torch.random.fork_rng(), quiet():  # its caption draws from torch's global generator
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), quiet():  # its caption draws from torch's global generator
             torch.manual_seed(asked.seed)
             images = self.pipe(
                 Image.fromarray(quantize(photo)).convert("RGBA"),
@@ -114,7 +115,7 @@ class QwenLayered:
                 cfg_normalize=asked.normalize,
                 use_en_prompt=asked.english,
                 callback_on_step_end=told,
-                output_type=output_type,
+                output_type="np",
             ).images
         return images[0]
 

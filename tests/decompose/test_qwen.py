@@ -66,6 +66,7 @@ def test_what_is_drawn_is_what_the_pipeline_draws(
     ).images[0]
     assert drawn.shape == (2, 544, 736, 4) and drawn_size(Size(96, 72), 640) == Size(736, 544)
     np.testing.assert_allclose(drawn, theirs, atol=1e-5)
+    assert 0 < model.seconds(photo, Asked(layers=1, steps=30)) < 3600
     assert drawn.std() > 0.01 and np.abs(drawn[0] - drawn[1]).max() > 0.01
 
 
