@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from layercli.decompose._exact import in_levels
+from layercli.decompose._exact import cleared
 from layercli.decompose._objects import Found
 from layercli.vision.foreground import foreground_and_background
 from layercli.vision.grids import Window, resized, scaled, window_around
 from layercli.vision.matting import closed_form_alpha, enlarged_alpha, trimap_of
-
-_LEVEL = np.float32(1 / 255)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +55,7 @@ def cut_out(left: np.ndarray, found: Found, how: Cutting) -> tuple[Window, np.nd
         alpha = np.clip((alpha - 0.03) / 0.94, 0, 1)
     colour, _ = foreground_and_background(small, alpha)
     fine = enlarged_alpha(alpha, small, view) if alpha.shape != view.shape[:2] else alpha
-    fine = in_levels(np.where(fine < 2.5 * _LEVEL, 0, np.where(fine > 1 - 2.5 * _LEVEL, 1, fine)))
-    return window, fine, resized(colour, *view.shape[:2])
+    return window, cleared(fine), resized(colour, *view.shape[:2])
 
 
 def _part(mask: np.ndarray, window: Window, full: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:

@@ -24,6 +24,11 @@ def in_levels(values: np.ndarray) -> np.ndarray:
     return dequantize(quantize(values))
 
 
+def cleared(alpha: np.ndarray) -> np.ndarray:
+    """Alpha in 8-bit levels, with what hardly shows clear and what is nearly solid solid."""
+    return in_levels(np.where(alpha < 2.5 * _LEVEL, 0, np.where(alpha > 1 - 2.5 * _LEVEL, 1, alpha)))
+
+
 def without_ghost(
     photo: np.ndarray, alpha: np.ndarray, fg: np.ndarray, made_up: np.ndarray, ring: np.ndarray
 ) -> np.ndarray:

@@ -17,6 +17,7 @@ from layercli.core.decompose_request import DecomposeRequest
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Offset, Size
 from layercli.core.layers import Layer, LayerStack
+from layercli.decompose._exact import cleared
 from layercli.decompose._stack import solved_from
 from layercli.vision.grids import resized, window_around
 from layercli.vision.matting import enlarged_alpha
@@ -177,7 +178,7 @@ def brought_to(photo: np.ndarray, small: np.ndarray, rgba: np.ndarray, least: fl
     alpha = np.clip((rgba[..., 3] - least) / (1 - 2 * least), 0, 1)
     weight = np.maximum(alpha, np.float32(1e-3))[..., None]  # also where nothing shows
     colour = resized(rgba[..., :3] * weight, height, width) / resized(weight, height, width)
-    fine = np.clip(enlarged_alpha(alpha, small, photo), 0, 1)
+    fine = cleared(enlarged_alpha(alpha, small, photo))
     return np.concatenate([np.clip(colour, 0, 1), fine[..., None]], axis=-1).astype(np.float32)
 
 
