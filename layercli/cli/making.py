@@ -184,7 +184,7 @@ def _adapter_hashes(options: Any, request: GenerateRequest, model: Model) -> dic
 
 def _doubt_of_adapter(options: Any, request: GenerateRequest, weights: Mapping[str, str]) -> str:
     """What a person should know about an adapter that was trained on other weights of the model, or ""."""
-    if not request.foregrounds or not hasattr(options, "adapter"):
+    if request.alone or not hasattr(options, "adapter"):
         return ""
     from layercli.models.adapters import adapter_folder, how_to_train, other_base
 
