@@ -8,8 +8,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from layercli.cli.drawing import draw_missing, hold_to, planned
 from layercli.cli.gathering import gather
@@ -22,9 +23,6 @@ from layercli.evaluate import _board as board
 from layercli.evaluate._run import Evaluation, Run, evaluate, load_metrics
 from layercli.formats._files import atomic
 
-if TYPE_CHECKING:
-    from layercli.cli.scoreboard import Asked
-
 STACK_METRICS = (
     "recomposition",
     "agreement",
@@ -35,6 +33,21 @@ STACK_METRICS = (
     "recognition",
     "speed",
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What shall be drawn: nouns by name, seeds from 0, layered prompts, methods; and how, and where."""
+
+    model: str
+    nouns: tuple[str, ...]
+    seeds: int
+    stacks: int
+    scenes: int
+    methods: tuple[str, ...]
+    steps: int
+    guidance: float
+    out: Path
 
 
 def methods_for(text: str | None, model: str) -> tuple[str, ...]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from layercli.cli.board_methods import layered_by, methods_for
+from layercli.cli.board_methods import Asked, layered_by, methods_for
 from layercli.cli.drawing import hold_to, model_weights
 from layercli.cli.evaluating import versions
 from layercli.cli.frames import Frame, draw, frames_of, load_frame, rows_of, run_of
@@ -25,21 +25,6 @@ from layercli.formats._files import atomic
 
 OBJECT_METRICS = ("recognition", "health", "variety")
 CLASSIFIER_NOTE = "trained on real objects alone; it has seen no generated picture"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What shall be drawn: nouns by name, seeds from 0, layered prompts, methods; and how, and where."""
-
-    model: str
-    nouns: tuple[str, ...]
-    seeds: int
-    stacks: int
-    scenes: int
-    methods: tuple[str, ...]
-    steps: int
-    guidance: float
-    out: Path
 
 
 _QUICK = {"nouns": 20, "seeds": 2, "stacks": 4, "steps": 12}
