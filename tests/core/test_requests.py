@@ -81,7 +81,6 @@ def test_one_foreground_may_stand_alone() -> None:
     [
         ({"foregrounds": ["a cat"]}, "Foregrounds are a tuple"),
         ({"foregrounds": ("a cat", "  ")}, "The foreground prompt is empty"),
-        ({"background": ""}, "The background prompt is empty"),
         ({"background": "", "foregrounds": ()}, "The background prompt is empty"),
         ({"background": " ", "foregrounds": ("a cat",)}, "The background prompt is empty"),
         ({"background": "", "foregrounds": ("a cat",), "given": "a.png"}, "The background prompt is empty"),

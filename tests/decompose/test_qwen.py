@@ -155,7 +155,7 @@ def test_from_photo_to_file_and_again(folder, photo, tmp_path, monkeypatch) -> N
     words = ("photo.png", "--method", "qwen", "--model", str(folder), "--layers", "3", "--seed", "4")
     more = ("--device", "cpu", "--dtype", "float32", "-O", "steps=1", "-O", "prompt=a ball")
     code, out, talk = run(*words, *more, "-o", "one.psd", "--json")
-    assert code == 0, talk
+    assert code == 0 and "needs about" in talk, talk
     [told] = json.loads(out)["pictures"]
     assert told["layers"] == ["background", "layer 1", "layer 2"]
     assert told["recomposition"] == {"most": 0, "psnr": None, "off": 0.0}
@@ -174,7 +174,7 @@ def test_from_photo_to_file_and_again(folder, photo, tmp_path, monkeypatch) -> N
     assert all((a.rgba == b.rgba).all() for a, b in zip(one.layers, two.layers, strict=True))
     code, _, talk = run(*words, *more, "-O", "exact=no", "-o", "own.psd")
     assert code == 0, talk
-    assert "kept as they are drawn" in talk and "needs about" in talk
+    assert "kept as they are drawn" in talk
     own = read_stack(Path("own.psd"))
     assert own.names == one.names and (own.flatten_quantized()[..., :3] != quantize(photo)).any()
     qwen.opened.cache_clear()

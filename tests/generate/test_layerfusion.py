@@ -132,7 +132,7 @@ CHANGES: dict[str, Any] = {
 
 
 def test_every_option_is_tried() -> None:
-    assert set(CHANGES) | {"hold", "specks"} == {field.name for field in dataclasses.fields(Options)}
+    assert set(CHANGES) | {"hold", "specks", "whole"} == {field.name for field in dataclasses.fields(Options)}
 
 
 @pytest.fixture(scope="module")

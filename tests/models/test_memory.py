@@ -231,7 +231,7 @@ def test_what_qwen_holds_at_once_is_what_the_table_says(monkeypatch: pytest.Monk
     """Its published widths on the meta device, with two of the 60 layers, which are all alike."""
     from diffusers.models.transformers.transformer_qwenimage import QwenImageTransformer2DModel
 
-    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *_, query, **__: torch.empty_like(query))
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda query, *_, **__: torch.empty_like(query))
     side, frames, shape = 256, 6, SHAPES["qwen"]
     cells = side // 16
     with torch.device("meta"):
