@@ -297,7 +297,9 @@ def test_ctrl_c_leaves_nothing_behind(here, tiny_model, wait):
     time.sleep(wait)
     running.send_signal(signal.SIGINT)
     _, told = running.communicate(timeout=60)
-    assert running.returncode == 130
+    # A shell tells both as 130: where the signal met C code that ran Python while it was imported, the
+    # interpreter ends by the signal itself.
+    assert running.returncode in (130, -signal.SIGINT)
     assert "Stopped." in told
     assert "Traceback" not in told
     assert list(here.iterdir()) == []
