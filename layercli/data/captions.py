@@ -49,6 +49,18 @@ COMMON_NOUNS = [
     "butterfly",
 ]
 
+# A hundred things that a person may expect to be known, by which the scoreboard judges.
+FAMILIAR_NOUNS = (
+    *COMMON_NOUNS,
+    *("heart", "star", "moon", "cloud", "leaf", "mushroom", "cactus", "strawberry", "lemon", "pear"),
+    *("watermelon", "hamburger", "doughnut", "egg", "bread", "rainbow", "elephant", "tiger", "whale"),
+    *("penguin", "duck", "frog", "turtle", "snail", "camel", "monkey", "dinosaur", "dragon", "snake"),
+    *("lion", "dolphin", "train", "scooter", "rocket", "helicopter", "tractor", "tent", "lantern"),
+    *("candle", "key", "hammer", "pencil", "envelope", "gift", "balloon", "drum", "camera", "laptop"),
+    *("microphone", "glasses", "helmet", "crown", "ring", "bell", "knife", "ladder", "snowman"),
+    *("keyboard", "wrench", "anchor"),
+)
+
 # Plain names of pictures whose captions are more special than what a person types.
 _ALIASES = {
     "soccer ball": "ball",
@@ -212,6 +224,16 @@ def plain_noun(caption: str) -> str | None:
         return _ALIASES[phrase]
     last = phrase.split(",")[0].split(" ")[-1]
     return last if last in COMMON_NOUNS else None
+
+
+def familiar_noun(caption: str) -> str | None:
+    """The familiar noun that a caption shows, if it is one: its plain noun, or its last word.
+
+    A hot dog is no dog: where the plain nouns leave out a caption that ends in one of theirs, so does this.
+    """
+    last = without_article(caption).split(",")[0].split(" ")[-1]
+    noun = plain_noun(caption) or (last if last not in COMMON_NOUNS else "")
+    return noun if noun in FAMILIAR_NOUNS else None
 
 
 def article(noun: str) -> str:

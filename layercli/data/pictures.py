@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from layercli.core.errors import LayercliError
-from layercli.data.captions import plain_noun
+from layercli.data.captions import familiar_noun, plain_noun
 
 COMMON_SHARE = 0.6  # of the foreground draws go to the common nouns, an equal part to each
 
@@ -44,20 +44,39 @@ class Pictures:
         return self._shards[row["shard"]][row["row"]]
 
 
-def draw_weights(rows: list[dict[str, Any]], common_share: float = COMMON_SHARE) -> np.ndarray:
-    """Probability of drawing each row (sums to one): the common nouns share `common_share` evenly."""
+def draw_weights(
+    rows: list[dict[str, Any]], common_share: float = COMMON_SHARE, familiar_share: float = 0.0
+) -> np.ndarray:
+    """Probability of drawing each row (sums to one).
+
+    The common nouns share `common_share` evenly, the other familiar ones `familiar_share`.
+    Raises LayercliError where the two are more than all.
+    """
+    if common_share + familiar_share > 1:
+        raise LayercliError(
+            f"Shares of {common_share:g} and {familiar_share:g} are more than all draws.",
+            "Try: -O common_share=0.4 -O familiar_share=0.4",
+        )
     weights = np.array([row["weight"] for row in rows], np.float64)
-    by_noun: dict[str, list[int]] = defaultdict(list)
+    common: dict[str, list[int]] = defaultdict(list)
+    familiar: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
-        noun = plain_noun(row["caption"])
-        if noun and row["kind"] == "foreground":
-            by_noun[noun].append(i)
-    common = sorted(i for members in by_noun.values() for i in members)
+        if row["kind"] != "foreground":
+            continue
+        if noun := plain_noun(row["caption"]):
+            common[noun].append(i)
+        elif familiar_share and (noun := familiar_noun(row["caption"])):
+            familiar[noun].append(i)
+    groups = [
+        (by_noun, share) for by_noun, share in ((common, common_share), (familiar, familiar_share)) if by_noun
+    ]
+    taken = sorted(i for by_noun, _ in groups for members in by_noun.values() for i in members)
     rest = np.ones(len(rows), bool)
-    rest[common] = False
-    if not common or not rest.any():
+    rest[taken] = False
+    if not taken or not rest.any():
         return weights / weights.sum()
-    weights[rest] *= (1 - common_share) / weights[rest].sum()
-    for members in by_noun.values():
-        weights[members] *= common_share / len(by_noun) / weights[members].sum()
+    weights[rest] *= (1 - sum(share for _, share in groups)) / weights[rest].sum()
+    for by_noun, share in groups:
+        for members in by_noun.values():
+            weights[members] *= share / len(by_noun) / weights[members].sum()
     return weights

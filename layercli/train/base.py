@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from layercli.core.errors import LayercliError
-from layercli.data.captions import article, plain_noun
+from layercli.data.captions import article, familiar_noun
 from layercli.data.latents import LEVELS
 from layercli.data.pictures import draw_weights
 from layercli.diffusion.schedule import Schedule
@@ -33,6 +33,8 @@ class Options(LoopOptions):
 
     data: folders of latents, comma-separated; data_weights: how much more often each one's pictures are
     drawn, 1 where none is given.
+    common_share, familiar_share: of the foregrounds that are drawn, those of the nouns that stand first and
+    those of the sixty other familiar ones.
     shares: how often a foreground, a background and a global frame are drawn.
     text: the text encoder's folder; the one that ships with layercli when empty.
     autoencoder: its folder, to draw a sheet of samples at every checkpoint; none when empty.
@@ -52,6 +54,7 @@ class Options(LoopOptions):
     style_share: float = 0.8
     noun_share: float = 0.5
     common_share: float = 0.6
+    familiar_share: float = 0.0
     shares: tuple[float, ...] = (0.64, 0.16, 0.2)
     snr_gamma: float = 0.0
     time_power: float = 0.75
@@ -84,7 +87,9 @@ class LatentFrames:
         self.by_kind = []
         for kind in KINDS:
             chosen = np.array([i for i, row in enumerate(self.rows) if row["kind"] == kind], int)
-            weights = draw_weights([self.rows[i] for i in chosen], options.common_share)
+            weights = draw_weights(
+                [self.rows[i] for i in chosen], options.common_share, options.familiar_share
+            )
             self.by_kind.append((chosen, weights.cumsum()))
 
     @property
@@ -95,7 +100,7 @@ class LatentFrames:
         """What a person might have typed for this picture; empty for classifier-free guidance."""
         if rng.random() < self.options.caption_drop:
             return ""
-        text, noun = row["caption"], plain_noun(row["caption"])
+        text, noun = row["caption"], familiar_noun(row["caption"])
         if noun and row["kind"] == "foreground" and rng.random() < self.options.noun_share:
             text = article(noun)
         return f"{text}, {row['style']}" if rng.random() < self.options.style_share else text

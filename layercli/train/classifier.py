@@ -20,23 +20,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from layercli.core.errors import LayercliError
-from layercli.data.captions import COMMON_NOUNS, STYLE_WORDS, plain_noun, without_article
+from layercli.data.captions import FAMILIAR_NOUNS, STYLE_WORDS, familiar_noun
 from layercli.data.pictures import Pictures
 from layercli.train._loop import LoopOptions, OnStep, run_loop
 from layercli.train.export import report_of
 from layercli.vision._digest import file_digest
 from layercli.vision.object_net import SIDE, ObjectNet, object_view, on_gray, whole_view
 
-NOUNS = (
-    *COMMON_NOUNS,
-    *("heart", "star", "moon", "cloud", "leaf", "mushroom", "cactus", "strawberry", "lemon", "pear"),
-    *("watermelon", "hamburger", "doughnut", "egg", "bread", "rainbow", "elephant", "tiger", "whale"),
-    *("penguin", "duck", "frog", "turtle", "snail", "camel", "monkey", "dinosaur", "dragon", "snake"),
-    *("lion", "dolphin", "train", "scooter", "rocket", "helicopter", "tractor", "tent", "lantern"),
-    *("candle", "key", "hammer", "pencil", "envelope", "gift", "balloon", "drum", "camera", "laptop"),
-    *("microphone", "glasses", "helmet", "crown", "ring", "bell", "knife", "ladder", "snowman"),
-    *("keyboard", "wrench", "anchor"),
-)
 STYLES = (*STYLE_WORDS, "drawing")
 TESTED_SHARE = 0.1
 _ROOM = 80  # pictures are kept a little larger than the net sees, so that augmentation does not blur them
@@ -64,16 +54,6 @@ class Options(LoopOptions):
     references: int = 400
 
 
-def noun_of(caption: str) -> str | None:
-    """The noun of the list that a caption shows, if it is one: its plain noun, or its last word.
-
-    A hot dog is no dog: where the plain nouns leave out a caption that ends in one of theirs, so does this.
-    """
-    last = without_article(caption).split(",")[0].split(" ")[-1]
-    noun = plain_noun(caption) or (last if last not in COMMON_NOUNS else "")
-    return noun if noun in NOUNS else None
-
-
 def is_tested(row: dict[str, Any]) -> bool:
     """Whether a training row is kept for testing: by model, from a hash, stable for ever."""
     digest = hashlib.sha256(f"classifier/{row['source']}/{row['model']}".encode()).hexdigest()
@@ -86,21 +66,23 @@ class Examples:
     def __init__(self, options: Options, on_step: OnStep) -> None:
         self.options = options
         pictures = Pictures(Path(options.data))
-        nouns = [noun_of(row["caption"]) if row["kind"] == "foreground" else None for row in pictures.rows]
+        nouns = [
+            familiar_noun(row["caption"]) if row["kind"] == "foreground" else None for row in pictures.rows
+        ]
         kept = [i for i, row in enumerate(pictures.rows) if nouns[i] is None or not is_tested(row)]
         self.views = np.empty((len(kept), 4, _ROOM, _ROOM), np.uint8)
         for place, i in enumerate(kept):
             self.views[place] = view_u8(pictures, i)
             on_step(place + 1, len(kept))
         self.styles = np.array([STYLES.index(pictures.rows[i]["style"]) for i in kept])
-        self.nouns = np.array([-1 if nouns[i] is None else NOUNS.index(nouns[i]) for i in kept])
+        self.nouns = np.array([-1 if nouns[i] is None else FAMILIAR_NOUNS.index(nouns[i]) for i in kept])
         members: dict[int, list[int]] = defaultdict(list)
         for place, noun in enumerate(self.nouns):
             members[int(noun)].append(place)
         self.rest = np.array(members.pop(-1, []), int)
         if not members:
             raise LayercliError(
-                f"No picture in {options.data} shows one of the {len(NOUNS)} nouns.",
+                f"No picture in {options.data} shows one of the {len(FAMILIAR_NOUNS)} nouns.",
                 "Name a data set that layercli data corpus built: --data runs/data",
             )
         self.members = [np.array(members[noun]) for noun in sorted(members)]
@@ -162,7 +144,7 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
     """Train, test, and write the weights, the ceiling and the held-out features; returns the folder."""
     examples = Examples(options, lambda done, total: None)
     torch.manual_seed(options.seed)
-    net = ObjectNet(NOUNS, STYLES, options.channels, options.dropout)
+    net = ObjectNet(FAMILIAR_NOUNS, STYLES, options.channels, options.dropout)
 
     def loss_at(model: nn.Module, step: int, device: torch.device) -> Tensor:
         views, nouns, styles = (part.to(device) for part in examples.batch_at(step))
@@ -202,7 +184,7 @@ def kept_back(folder: Path) -> list[tuple[Pictures, int]]:
         found += [
             (pictures, i)
             for i, row in enumerate(pictures.rows)
-            if noun_of(row["caption"]) and (split == "held-out" or is_tested(row))
+            if familiar_noun(row["caption"]) and (split == "held-out" or is_tested(row))
         ]
     return found
 
@@ -218,10 +200,10 @@ def ceiling(net: ObjectNet, folder: Path) -> dict[str, Any]:
     device = next(net.parameters()).device
     for pictures, i in kept_back(folder):
         row = pictures.rows[i]
-        noun = noun_of(row["caption"])
+        noun = familiar_noun(row["caption"])
         view = object_view(pictures.pixels(i).astype(np.float32) / 255)
         logits = net(on_gray(torch.from_numpy(view)[None]).to(device))[0][0]
-        place = int((logits > logits[NOUNS.index(noun or "")]).sum())
+        place = int((logits > logits[FAMILIAR_NOUNS.index(noun or "")]).sum())
         hits[noun or ""][row["model"]].append((float(place < 1), float(place < 5)))
     by_noun = {
         noun: np.mean([np.mean(views, axis=0) for views in models.values()], axis=0)

@@ -128,3 +128,10 @@ def test_common_nouns_share_their_part_evenly() -> None:
     assert weights.sum() == pytest.approx(1)
     assert weights[:9].sum() == pytest.approx(0.3) and weights[9] == pytest.approx(0.3)
     assert weights[10:].sum() == pytest.approx(0.4)
+    rows += [{"caption": "a red drum", "kind": "foreground", "weight": 1.0}] * 3
+    rows += [{"caption": "a tent", "kind": "foreground", "weight": 1.0}]
+    weights = draw_weights(rows, common_share=0.5, familiar_share=0.3)
+    assert weights.sum() == pytest.approx(1) and weights[:10].sum() == pytest.approx(0.5)
+    assert weights[20:23].sum() == pytest.approx(0.15) and weights[23] == pytest.approx(0.15)
+    with pytest.raises(LayercliError, match="more than all"):
+        draw_weights(rows, common_share=0.6, familiar_share=0.5)

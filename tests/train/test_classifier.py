@@ -11,7 +11,7 @@ import torch
 
 from layercli.core.errors import LayercliError
 from layercli.data import corpus
-from layercli.data.captions import COMMON_NOUNS
+from layercli.data.captions import COMMON_NOUNS, FAMILIAR_NOUNS, familiar_noun
 from layercli.train import classifier
 from layercli.vision.object_net import load_object_net
 from tests.data.mini_corpus import make_corpus
@@ -33,12 +33,12 @@ def options(data: Path, out: Path, **settings: object) -> classifier.Options:
 
 
 def test_a_hundred_nouns_the_common_ones_among_them():
-    assert len(classifier.NOUNS) == len(set(classifier.NOUNS)) == 100
-    assert set(COMMON_NOUNS) <= set(classifier.NOUNS)
-    assert classifier.noun_of("a red apple, sliced") == "apple"
-    assert classifier.noun_of("a soccer ball") == "ball"
-    assert classifier.noun_of("an unusual contraption") is None
-    assert classifier.noun_of("a hot dog") is None
+    assert len(FAMILIAR_NOUNS) == len(set(FAMILIAR_NOUNS)) == 100
+    assert set(COMMON_NOUNS) <= set(FAMILIAR_NOUNS)
+    assert familiar_noun("a red apple, sliced") == "apple"
+    assert familiar_noun("a soccer ball") == "ball"
+    assert familiar_noun("an unusual contraption") is None
+    assert familiar_noun("a hot dog") is None
 
 
 def test_what_is_tested_is_not_trained_on(data: Path, tmp_path: Path):
@@ -74,7 +74,7 @@ def test_it_learns_writes_its_ceiling_and_leaves_references(data: Path, tmp_path
     folder = classifier.train(options(data, tmp_path, steps=60))
     net, config = load_object_net(folder)
     ceiling = config["ceiling"]
-    assert ceiling["pictures"] > 0 and set(ceiling["by_noun"]) <= set(classifier.NOUNS)
+    assert ceiling["pictures"] > 0 and set(ceiling["by_noun"]) <= set(FAMILIAR_NOUNS)
     assert ceiling["top5"] > 0.4  # of a hundred names, after sixty steps
     from safetensors.numpy import load_file
 
@@ -88,6 +88,6 @@ def test_it_learns_writes_its_ceiling_and_leaves_references(data: Path, tmp_path
 def test_a_data_set_without_such_things_is_refused(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(classifier, "noun_of", lambda caption: None)
+    monkeypatch.setattr(classifier, "familiar_noun", lambda caption: None)
     with pytest.raises(LayercliError, match="shows one of the 100 nouns"):
         classifier.Examples(options(data, tmp_path), lambda done, total: None)
