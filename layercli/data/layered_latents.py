@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from layercli.core.errors import LayercliError
 from layercli.data._layered_set import read_rows, read_shards
 from layercli.data._layered_source import Layered
+from layercli.data._shards import write_text
 from layercli.diffusion.self_mask import visible_masks
 from layercli.models.catalog import load_model
 from layercli.models.family import Model
@@ -54,7 +55,7 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
         raise LayercliError(
             f"{out} holds latents of another model or of other pictures.", "Name another folder: --out"
         )
-    (out / "latents.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+    write_text(out / "latents.json", json.dumps(about, indent=1))
     total, rows = len(read_rows(data)), []
     for shard, pictures in read_shards(data):
         rows += _rows(shard, pictures)
@@ -62,8 +63,7 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
             _encode_shard(model, shard, pictures, options)
         # Shard by shard, so that training can begin on what is there.
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (out / ".index.jsonl").write_text(lines, encoding="utf-8")
-        (out / ".index.jsonl").replace(out / "index.jsonl")
+        write_text(out / "index.jsonl", lines)
         on_step(len(rows), total)
     return out
 
