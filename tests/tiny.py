@@ -18,6 +18,7 @@ from layercli.models.family import Model
 from layercli.models.rgba_autoencoder import RGBAAutoencoder
 from layercli.models.sd15 import SD15Model
 from layercli.models.sdxl import SDXLModel
+from layercli.models.small_unet import SmallUNet
 from layercli.models.text_static import StaticTextEncoder
 
 FAMILIES = ("embedded", "sd15", "sdxl")
@@ -33,24 +34,21 @@ SCHEDULE = {
 }
 
 
-def embedded_unet(latents: int = 16) -> UNet2DConditionModel:
+def embedded_unet(latents: int = 16) -> SmallUNet:
     """The embedded model's shape: ResNets alone at the top, attention below, class labels, pooled text."""
     torch.manual_seed(0)
-    return UNet2DConditionModel(
+    unet = SmallUNet(
         sample_size=latents,
         in_channels=12,
         out_channels=12,
         block_out_channels=(16, 32, 32),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
         attention_head_dim=(2, 4, 4),
         norm_num_groups=8,
         cross_attention_dim=256,
         num_class_embeds=3,
-        addition_embed_type="text",
-        addition_embed_type_num_heads=8,
-    ).eval()
+    )
+    torch.nn.init.normal_(unet.class_embedding.weight)
+    return unet.eval()
 
 
 def sd15_unet() -> UNet2DConditionModel:

@@ -216,10 +216,15 @@ def notes_on_prompts(model: str, prompts: Iterable[str]) -> list[str]:
     entry = MODELS.get(model)
     if entry is None or not entry.family.startswith("embedded:"):
         return []
-    from layercli.models.vocabulary import unknown_words
+    from layercli.models.vocabulary import read_as, unknown_words
 
+    prompts = list(prompts)
+    kindred = {word: noun for prompt in prompts for word, noun in read_as(prompt).items()}
     unseen = {unknown.word: unknown for prompt in prompts for unknown in unknown_words(prompt)}
-    return [
+    notes = [
+        f'The model "{model}" never saw "{word}" and draws "{noun}" for it.' for word, noun in kindred.items()
+    ]
+    return notes + [
         f'The model "{model}" never saw "{unknown.word}"; the nearest words it knows are '
         f"{', '.join(unknown.nearest) or 'none'}. For more, fetch a larger model: layercli models"
         for unknown in unseen.values()

@@ -65,7 +65,7 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     out.mkdir(parents=True, exist_ok=True)
     autoencoder = load_autoencoder(options.autoencoder)
     device = resolve_device(options.device)
-    autoencoder.to(device, memory_format=fast_layout(device)).eval()
+    autoencoder.to(device, memory_format=fast_layout(device)).eval()  # type: ignore[call-overload]
     encoder_hash = hashlib.sha256()
     for value in autoencoder.encoder.state_dict().values():
         encoder_hash.update(value.cpu().numpy().tobytes())

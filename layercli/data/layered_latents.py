@@ -10,7 +10,7 @@ frame.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,9 @@ from layercli.data._layered_set import read_rows, read_shards
 from layercli.data._layered_source import Layered
 from layercli.data._shards import write_text
 from layercli.diffusion.self_mask import visible_masks
+from layercli.models._loading import WEIGHTS
 from layercli.models.catalog import load_model
-from layercli.models.family import Model
+from layercli.models.family import Model, file_hashes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +79,41 @@ def cut_out(foregrounds: Tensor, whole: Tensor, dilate: int) -> Tensor:
     reach = F.max_pool2d(alpha, 2 * dilate + 1, 1, dilate)
     around = foregrounds[:, :3] * alpha + whole[None, :3] * (1 - alpha)
     return torch.cat([around, reach], dim=1)
+
+
+def placed_foregrounds(folders: Sequence[Path], autoencoder: str) -> tuple[list[dict[str, Any]], np.ndarray]:
+    """The foregrounds of layered pictures, each in its place on the canvas, as pictures of their own.
+
+    autoencoder: the folder whose latents are wanted. -> rows (kind "placed", caption, style, box) and scaled
+    latents (N, 2, C, h, w). Raises LayercliError where the folder's latents are of another autoencoder.
+    """
+    rows: list[dict[str, Any]] = []
+    parts: list[np.ndarray] = []
+    file = f"{WEIGHTS}.safetensors"
+    wanted = [*file_hashes([Path(autoencoder) / file]).values()] if autoencoder else []
+    for folder in folders:
+        if not (folder / "index.jsonl").is_file():
+            raise LayercliError(
+                f"No latents of layered pictures in {folder}.",
+                f"Make them: layercli data layered-latents --out {folder}",
+            )
+        about = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
+        if [about["weights"].get(f"autoencoder/{file}")] != wanted:
+            raise LayercliError(
+                f"The latents in {folder} are not of the autoencoder in {autoencoder or '(none named)'}.",
+                "Name theirs: -O autoencoder=DIR",
+            )
+        shards: dict[str, np.ndarray] = {}
+        with (folder / "index.jsonl").open(encoding="utf-8") as lines:
+            for row in map(json.loads, lines):
+                shard = row["shard"]
+                if shard not in shards:
+                    shards[shard] = np.load(folder / f"frames-{shard}.npy", mmap_mode="r")
+                for layer, box in enumerate(row["boxes"], 1):
+                    told = {"kind": "placed", "caption": row["captions"][layer], "style": row["style"]}
+                    rows.append(told | {"box": box})
+                    parts.append(shards[shard][row["first"] + layer])
+    return rows, np.stack(parts)
 
 
 @torch.inference_mode()

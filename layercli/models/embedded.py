@@ -16,6 +16,8 @@ from layercli.models._loading import REINSTALL, load_network, read_config
 from layercli.models.codecs import RGBACodec, latent_shape
 from layercli.models.family import KINDS, Conditioning, Kind, Model
 from layercli.models.hooks import inference
+from layercli.models.rgba_autoencoder import RGBAAutoencoder
+from layercli.models.small_unet import SmallUNet
 from layercli.models.text_static import StaticTextEncoder
 
 MAX_TOKENS = 16
@@ -58,11 +60,7 @@ class EmbeddedModel(Model):
 
         Raises LayercliError that names the file if one is missing, truncated or does not fit.
         """
-        from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
-
-        from layercli.models.rgba_autoencoder import RGBAAutoencoder
-
-        unet, unet_files = load_network(UNet2DConditionModel, folder / "unet", REINSTALL)
+        unet, unet_files = load_network(SmallUNet, folder / "unet", REINSTALL)
         autoencoder, autoencoder_files = load_network(RGBAAutoencoder, folder / "autoencoder", REINSTALL)
         text = StaticTextEncoder.load(folder / "text")
         if text.dimension != unet.config.cross_attention_dim:

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 import torch
-from diffusers import UNet2DConditionModel
+
+from layercli.models.small_unet import SmallUNet
 
 SHARD = "15MB"  # files stay under 16 MiB, so that any repository takes them
 SCHEDULER = {
@@ -19,37 +20,46 @@ SCHEDULER = {
 }
 
 
-def embedded_unet(latent_channels: int, channels: tuple[int, ...]) -> UNet2DConditionModel:
+PLACED = 3
+"""The class of a foreground that lies in its place on a canvas; one of class 0 fills its frame."""
+
+
+def embedded_unet(latent_channels: int, channels: tuple[int, ...], classes: int = 3) -> SmallUNet:
     """Three levels; ResNet blocks alone at 16x16 (attention over 256 tokens is what costs on a CPU).
 
     Text enters by cross-attention at 8x8 and 4x4 and, pooled, with the time; the frame's kind (foreground,
-    background, global) is a class embedding. No text is a zero vector; padding rows are zero and not masked.
+    background, global, and a foreground in its place where there are 4) is a class embedding. No text is
+    a zero vector; padding rows are zero and not masked.
     """
-    return UNet2DConditionModel(
+    return SmallUNet(
         sample_size=16,
         in_channels=latent_channels,
         out_channels=latent_channels,
-        block_out_channels=tuple(channels),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        attention_head_dim=tuple(width // 32 for width in channels),  # diffusers: numbers of heads
+        block_out_channels=channels,
+        attention_head_dim=[width // 32 for width in channels],
         cross_attention_dim=256,
-        num_class_embeds=3,
-        addition_embed_type="text",
-        addition_embed_type_num_heads=8,
+        num_class_embeds=classes,
     )
 
 
-def load_unet(folder: Path) -> UNet2DConditionModel:
+def load_unet(folder: Path) -> SmallUNet:
     """The network in float32, for training on."""
-    return UNet2DConditionModel.from_pretrained(folder, torch_dtype=torch.float32)
+    return SmallUNet.from_folder(folder).train()
 
 
-def save_unet(unet: UNet2DConditionModel, folder: Path, dtype: torch.dtype) -> None:
+def with_placed(unet: SmallUNet) -> SmallUNet:
+    """The network with a class for foregrounds in their places, which begins as that of foregrounds."""
+    classes = unet.class_embedding
+    if classes.num_embeddings <= PLACED:
+        more = torch.nn.Embedding(PLACED + 1, classes.embedding_dim)
+        more.weight.data = torch.cat([classes.weight.data, classes.weight.data[:1]])
+        unet.class_embedding = more
+        unet.config["num_class_embeds"] = PLACED + 1
+    return unet
+
+
+def save_unet(unet: SmallUNet, folder: Path, dtype: torch.dtype) -> None:
     """Write `folder/unet` (safetensors shards under 16 MiB) and `folder/scheduler`; `unet` stays float32."""
-    for old in (folder / "unet").glob("*.safetensors*"):
-        old.unlink()
     unet.to(dtype).save_pretrained(folder / "unet", max_shard_size=SHARD)
     unet.float()
     (folder / "scheduler").mkdir(parents=True, exist_ok=True)

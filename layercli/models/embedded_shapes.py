@@ -10,9 +10,9 @@ from layercli.models.catalog import WEIGHTS
 
 def unet() -> Any:
     """The UNet, with random weights, or none on torch's meta device."""
-    from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+    from layercli.models.small_unet import SmallUNet
 
-    return UNet2DConditionModel.from_config(_settings("unet"))
+    return SmallUNet.from_config(_settings("unet"))
 
 
 def autoencoder() -> Any:

@@ -6,10 +6,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from layercli.models.folder_network import FolderNetwork
 
 GRAY = 0.5
 
@@ -50,16 +50,13 @@ class ResidualBlock(nn.Module):
         return x + self.conv2(F.silu(self.norm2(h)))
 
 
-class RGBAAutoencoder(ModelMixin, ConfigMixin):
+class RGBAAutoencoder(FolderNetwork):
     """Straight-alpha RGBA (B, 4, H, W) in [0, 1] <-> latents (B, C, H/16, W/16) of about unit variance.
 
     `channels` run from the finest grid (1/4 of the side, reached by pixel unshuffling) to the latent grid;
     one halving between two entries. `scale` and `shift` (per latent channel) are measured after training.
     """
 
-    config_name = "config.json"
-
-    @register_to_config
     def __init__(
         self,
         latent_channels: int = 12,
@@ -68,8 +65,16 @@ class RGBAAutoencoder(ModelMixin, ConfigMixin):
         decoder_blocks: int = 2,
         patch: int = 4,
     ) -> None:
-        super().__init__()
+        super().__init__(
+            latent_channels=latent_channels,
+            channels=list(channels),
+            encoder_blocks=encoder_blocks,
+            decoder_blocks=decoder_blocks,
+            patch=patch,
+        )
         widths = list(channels)
+        self.shift: Tensor
+        self.scale: Tensor
         encoder: list[nn.Module] = [
             nn.PixelUnshuffle(patch),
             nn.Conv2d(4 * patch * patch, widths[0], 3, padding=1),
@@ -111,8 +116,5 @@ class RGBAAutoencoder(ModelMixin, ConfigMixin):
 
 
 def load_autoencoder(folder: str | Path) -> RGBAAutoencoder:
-    """Read a diffusers folder, in float32, ready to encode and decode."""
-    autoencoder: RGBAAutoencoder = RGBAAutoencoder.from_pretrained(
-        folder, low_cpu_mem_usage=False, torch_dtype=torch.float32
-    )
-    return autoencoder.eval()
+    """Read a folder, in float32, ready to encode and decode."""
+    return RGBAAutoencoder.from_folder(folder)

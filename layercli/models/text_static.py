@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from layercli.core.errors import LayercliError
+from layercli.models.kin import Kin
 
 if TYPE_CHECKING:
     import torch
@@ -30,17 +31,25 @@ _REINSTALL = "Reinstall layercli: pip install --force-reinstall layercli"
 class StaticTextEncoder:
     """Word pieces to vectors without context: a table look-up that needs no network and no transformer.
 
+    Words that the captions never held are read as their nearest of kin that they did, where the folder says.
+
     Components have unit RMS over the vocabulary. Rows keep their frequency weight (SIF, Arora et al.
     2017), so "a", "the" and "of" are nearly zero while nouns have an RMS near 1. Padding rows are zero.
     """
 
     def __init__(
-        self, codes: np.ndarray, scale: np.ndarray, tokenizer: Tokenizer, config: dict[str, Any]
+        self,
+        codes: np.ndarray,
+        scale: np.ndarray,
+        tokenizer: Tokenizer,
+        config: dict[str, Any],
+        kin: Kin | None = None,
     ) -> None:
         self.codes = codes  # int8 (V, D)
         self.scale = scale  # float32 (V,)
         self.tokenizer = tokenizer
         self.config = config
+        self.kin = kin or Kin({})
         self.pad_id, self.unknown_id = _PAD, _UNKNOWN
         self._tables: dict[torch.device, tuple[torch.Tensor, torch.Tensor]] = {}
 
@@ -88,7 +97,7 @@ class StaticTextEncoder:
                 f"{tokenizer.get_vocab_size()} word pieces.",
                 _REINSTALL,
             )
-        return cls(codes, scale, tokenizer, config)
+        return cls(codes, scale, tokenizer, config, Kin.load(Path(folder)))
 
     @property
     def dimension(self) -> int:
@@ -113,16 +122,17 @@ class StaticTextEncoder:
 
         ids = torch.full((len(prompts), max_length), self.pad_id, dtype=torch.long)
         mask = torch.zeros_like(ids)
-        for row, pieces in enumerate(self._pieces(prompts)):
+        for row, pieces in enumerate(self._pieces([self.kin.read(prompt) for prompt in prompts])):
             kept = pieces[:max_length] or [self.unknown_id]
             ids[row, : len(kept)] = torch.tensor(kept)
             mask[row, : len(kept)] = 1
         return ids, mask
 
     def truncated(self, prompts: Sequence[str], max_length: int = MAX_LENGTH) -> list[str]:
-        """For each prompt the end that does not fit into max_length tokens, "" where all of it fits."""
+        """For each prompt, as it is read, the end that does not fit into max_length tokens; "" for none."""
         lost = []
-        encoded = self.tokenizer.encode_batch(list(prompts), add_special_tokens=False)
+        prompts = [self.kin.read(prompt) for prompt in prompts]
+        encoded = self.tokenizer.encode_batch(prompts, add_special_tokens=False)
         for prompt, item in zip(prompts, encoded, strict=True):
             starts = [at for i, (at, _) in zip(item.ids, item.offsets, strict=True) if i != self.unknown_id]
             lost.append(prompt[starts[max_length] :] if len(starts) > max_length else "")

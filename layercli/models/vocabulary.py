@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from layercli.core.errors import LayercliError
+from layercli.models.kin import base_forms, plain_word
 from layercli.models.text_static import EMBEDDED_FOLDER, StaticTextEncoder
 
 VOCABULARY = EMBEDDED_FOLDER.parent / "vocabulary.json"
@@ -45,14 +45,7 @@ class UnknownWord(NamedTuple):
 
 def _plain_words(prompt: str) -> list[str]:
     """Lower-case words without accents, in order, each once; any script, nothing with digits (`3d`)."""
-    bare = "".join(c for c in unicodedata.normalize("NFD", prompt.lower()) if not unicodedata.combining(c))
-    return list(dict.fromkeys(word.removesuffix("'s") for word in re.findall(r"\b[^\W\d_]+(?:'s)?\b", bare)))
-
-
-def _base_forms(word: str) -> list[str]:
-    """The word and what it may be the plural of: `foxes` -> foxes, foxe, fox."""
-    rules = (("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"), ("ves", "fe"))
-    return [word] + [word.removesuffix(end) + new for end, new in rules if word.endswith(end)]
+    return list(dict.fromkeys(plain_word(word) for word in re.findall(r"\b[^\W\d_]+(?:'s)?\b", prompt)))
 
 
 class KnownWords:
@@ -84,7 +77,7 @@ class KnownWords:
         for i in np.argsort(-similarity, kind="stable"):
             if len(found) == n or similarity[i] <= 0 or (found and similarity[i] < WORTH_NAMING):
                 break
-            bases = {base for part in self._terms[i].split() for base in _base_forms(part)}
+            bases = {base for part in self._terms[i].split() for base in base_forms(part)}
             if not bases & named:
                 found.append((self._terms[i], float(similarity[i])))
                 named |= bases
@@ -92,17 +85,18 @@ class KnownWords:
 
     def knows(self, word: str) -> bool:
         """True for a trained word, its plural, or a word that carries no picture."""
-        return word in FUNCTION_WORDS or any(base in self.counts for base in _base_forms(word))
+        return word in FUNCTION_WORDS or any(base in self.counts for base in base_forms(word))
 
     def unknown_words(self, prompt: str, n: int = 3) -> list[UnknownWord]:
         """The words of a prompt that the model can only guess at, with up to n trained neighbours each.
 
         A word with a vector of its own is understood if a trained word is within UNDERSTOOD of it. One that
         the tokenizer has to split is not: its pieces' nearness is often one of spelling (okapi and ok, .62).
+        Words that are read as another are no guess.
         """
         unknown = []
         for word in _plain_words(prompt):
-            if self.knows(word):
+            if self.knows(word) or self.encoder.kin.of(word):
                 continue
             near = self.nearest(word, n)
             best = near[0][1] if near else 0.0
@@ -116,6 +110,11 @@ class KnownWords:
 def embedded_words() -> KnownWords:
     """The list that ships with the embedded model, read once."""
     return KnownWords.load()
+
+
+def read_as(prompt: str) -> dict[str, str]:
+    """The words of a prompt that the embedded model reads as nouns it has seen, with these."""
+    return dict(embedded_words().encoder.kin.found_in(prompt))
 
 
 def unknown_words(prompt: str, n: int = 3) -> list[UnknownWord]:

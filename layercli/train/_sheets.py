@@ -13,6 +13,7 @@ from layercli.diffusion.guidance import classifier_free_joint
 from layercli.diffusion.sample import frame_noise, run, sample
 from layercli.diffusion.schedule import Schedule
 from layercli.models.embedded import MAX_TOKENS
+from layercli.models.embedded_network import PLACED
 from layercli.models.precision import fast_autocast
 from layercli.models.rgba_autoencoder import RGBAAutoencoder
 from layercli.models.text_static import StaticTextEncoder
@@ -35,6 +36,15 @@ PROMPTS = (
     ("a car, a snowy landscape", 2),
     ("a dog and a ball, a beach", 2),
 )
+PLACED_PROMPTS = tuple(
+    (f"{thing}, {style}", PLACED)
+    for style, things in (
+        ("flat", ("cat", "tree", "car", "house")),
+        ("3d render", ("sofa", "lamp", "dog", "bed")),
+    )
+    for thing in things
+)
+"""Drawn too where the network knows foregrounds in their places."""
 
 
 @torch.no_grad()
@@ -43,10 +53,11 @@ def draw_samples(
 ) -> None:
     """Sample `PROMPTS` with guidance 4 and write one PNG."""
     device = next(unet.parameters()).device
+    asked = PROMPTS + (PLACED_PROMPTS if unet.config.num_class_embeds > PLACED else ())  # type: ignore
     schedule = Schedule.cosine(prediction="v_prediction", spacing="trailing")
-    prompts = [""] * len(PROMPTS) + [prompt for prompt, _ in PROMPTS]
+    prompts = [""] * len(asked) + [prompt for prompt, _ in asked]
     tokens = text.encode(prompts, MAX_TOKENS)[0].to(device)
-    kinds = torch.tensor([kind for _, kind in PROMPTS] * 2, device=device)
+    kinds = torch.tensor([kind for _, kind in asked] * 2, device=device)
 
     def both(x: Tensor, t: Tensor) -> Tensor:
         with fast_autocast(device):
@@ -55,8 +66,8 @@ def draw_samples(
 
     side = 256 // autoencoder.downscale
     shape = (autoencoder.config["latent_channels"], side, side)
-    x = frame_noise(0, range(len(PROMPTS)), shape).to(device)
+    x = frame_noise(0, range(len(asked)), shape).to(device)
     latents = run(sample(classifier_free_joint(both, 4.0), x, schedule, schedule.path(steps)), x)
     rgba = autoencoder.to(device).decode(latents).permute(0, 2, 3, 1).float().cpu()
-    rgba[[kind > 0 for _, kind in PROMPTS], ..., 3] = 1
-    save_png(file, draw_grid(list(rgba.numpy()), [prompt for prompt, _ in PROMPTS], columns=8))
+    rgba[[0 < kind < PLACED for _, kind in asked], ..., 3] = 1
+    save_png(file, draw_grid(list(rgba.numpy()), [prompt for prompt, _ in asked], columns=8))

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from layercli.core.errors import LayercliError
 from layercli.data.captions import article, familiar_noun
 from layercli.data.latents import LEVELS
+from layercli.data.layered_latents import placed_foregrounds
 from layercli.data.pictures import draw_weights
 from layercli.diffusion.schedule import Schedule
 from layercli.models.embedded import MAX_TOKENS
-from layercli.models.embedded_network import embedded_unet, load_unet, save_unet
+from layercli.models.embedded_network import embedded_unet, load_unet, save_unet, with_placed
 from layercli.models.family import KINDS
 from layercli.models.precision import fast_layout
 from layercli.models.rgba_autoencoder import load_autoencoder
@@ -35,7 +36,9 @@ class Options(LoopOptions):
     drawn, 1 where none is given.
     common_share, familiar_share: of the foregrounds that are drawn, those of the nouns that stand first and
     those of the sixty other familiar ones.
-    shares: how often a foreground, a background and a global frame are drawn.
+    placed: folders of layered pictures' latents; their foregrounds, which lie in their places on a canvas,
+    are a kind of their own, for the methods that draw layers so.
+    shares: how often a foreground, a background, a global frame and, with placed, one of these is drawn.
     text: the text encoder's folder; the one that ships with layercli when empty.
     autoencoder: its folder, to draw a sheet of samples at every checkpoint; none when empty.
     time_power: t is drawn as 1000 u^power: below 1, more of the times at which shapes are decided.
@@ -55,6 +58,7 @@ class Options(LoopOptions):
     noun_share: float = 0.5
     common_share: float = 0.6
     familiar_share: float = 0.0
+    placed: str = ""
     shares: tuple[float, ...] = (0.64, 0.16, 0.2)
     snr_gamma: float = 0.0
     time_power: float = 0.75
@@ -91,6 +95,22 @@ class LatentFrames:
                 [self.rows[i] for i in chosen], options.common_share, options.familiar_share
             )
             self.by_kind.append((chosen, weights.cumsum()))
+        if options.placed:
+            self._add_placed([Path(folder) for folder in options.placed.split(",")])
+        if len(options.shares) != len(self.by_kind):
+            raise LayercliError(
+                f"{len(options.shares)} shares are given for {len(self.by_kind)} kinds of frames.",
+                "Give one a kind: -O shares=0.64,0.16,0.2",
+            )
+
+    def _add_placed(self, folders: Sequence[Path]) -> None:
+        """Foregrounds in their places: equally often drawn, scaled latents as their encoder gave them."""
+        rows, latents = placed_foregrounds(folders, self.options.autoencoder)
+        first = len(self.rows)
+        self.rows += rows
+        levels = (latents * self.scale.numpy() + self.shift.numpy()) * LEVELS
+        self.latents = np.concatenate([self.latents, levels.round().clip(-LEVELS, LEVELS).astype(np.int8)])
+        self.by_kind.append((np.arange(first, len(self.rows)), np.arange(1, len(rows) + 1) / len(rows)))
 
     @property
     def channels(self) -> int:
@@ -101,14 +121,14 @@ class LatentFrames:
         if rng.random() < self.options.caption_drop:
             return ""
         text, noun = row["caption"], familiar_noun(row["caption"])
-        if noun and row["kind"] == "foreground" and rng.random() < self.options.noun_share:
+        if noun and row["kind"] in ("foreground", "placed") and rng.random() < self.options.noun_share:
             text = article(noun)
         return f"{text}, {row['style']}" if rng.random() < self.options.style_share else text
 
     def batch_at(self, step: int) -> tuple[Tensor, list[str], Tensor]:
         """Latents (B, C, h, w) of unit variance, captions, kinds (B,)."""
         rng = np.random.default_rng((self.options.seed, 5, step))
-        kinds = rng.choice(len(KINDS), self.options.batch, p=self.options.shares)
+        kinds = rng.choice(len(self.by_kind), self.options.batch, p=self.options.shares)
         picks = []
         for kind in kinds:
             chosen, cumulative = self.by_kind[kind]
@@ -141,6 +161,8 @@ def train(options: Options, on_step: OnStep = lambda done, total: None) -> Path:
     signal = Schedule.cosine().alphas_cumprod
     torch.manual_seed(options.seed)
     unet = load_unet(Path(options.init)) if options.init else embedded_unet(frames.channels, options.channels)
+    if options.placed:
+        unet = with_placed(unet)
 
     def loss_at(model: nn.Module, step: int, device: torch.device) -> Tensor:
         clean, captions, kinds = frames.batch_at(step)

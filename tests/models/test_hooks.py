@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
 from layercli.models.hooks import (
@@ -17,6 +16,8 @@ from layercli.models.hooks import (
     identity,
     last_self_attention,
 )
+from layercli.models.small_unet import SmallUNet
+from layercli.models.small_unet_blocks import attend
 from tests import tiny
 
 
@@ -36,6 +37,8 @@ def ask(unet: Any, masked: bool = False) -> Tensor:
     if config.addition_embed_type == "text_time":
         extra["added_cond_kwargs"] = {"text_embeds": torch.ones(2, 16), "time_ids": torch.ones(2, 6)}
     if masked:
+        if isinstance(unet, SmallUNet):
+            pytest.skip("it reads every place of a text")
         extra["encoder_attention_mask"] = torch.tensor([[1] * 7, [1] * 3 + [0] * 4])
     with torch.no_grad():
         return unet(x, torch.tensor([500, 500]), text, **extra).sample
@@ -66,7 +69,7 @@ def test_an_edit_that_changes_something_is_seen_and_gone_afterwards(unet: Any) -
 def test_the_very_processors_come_back_also_when_the_body_raises(unet: Any) -> None:
     before = dict(unet.attn_processors)
     with pytest.raises(RuntimeError, match="in the body"), edited_attention(unet, identity):
-        assert all(not isinstance(p, AttnProcessor2_0) for p in unet.attn_processors.values())
+        assert all(p not in (*before.values(), attend) for p in unet.attn_processors.values())
         raise RuntimeError("in the body")
     after = unet.attn_processors
     assert after.keys() == before.keys()

@@ -1,0 +1,94 @@
+"""The embedded model's own UNet is diffusers' to the last bits, in both directions, without its import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+
+from layercli.core.errors import LayercliError
+from layercli.models.catalog import WEIGHTS
+from layercli.models.embedded_network import PLACED, with_placed
+from layercli.models.small_unet import SmallUNet
+from tests import tiny
+
+SHIPPED = WEIGHTS / "embedded" / "unet"
+
+
+def _asked(side: tuple[int, int], kinds: int = 3) -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(1)
+    text = torch.randn(4, 16, 256, generator=rng)
+    text[0] = 0
+    return {
+        "sample": torch.randn(4, 12, *side, generator=rng),
+        "timestep": torch.tensor([999, 500, 3, 0]),
+        "encoder_hidden_states": text,
+        "class_labels": torch.arange(4) % kinds,
+    }
+
+
+@pytest.mark.parametrize("side", [(16, 16), (20, 28), (17, 13)])
+def test_it_answers_as_diffusers_does_on_the_weights_that_ship(side: tuple[int, int]) -> None:
+    theirs = UNet2DConditionModel.from_pretrained(SHIPPED, torch_dtype=torch.float32).eval()
+    ours, asked = SmallUNet.from_folder(SHIPPED), _asked(side)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(**asked)[0], theirs(**asked).sample, atol=1e-5, rtol=0)
+
+
+def test_diffusers_reads_what_it_writes_in_shards(tmp_path: Path) -> None:
+    ours = tiny.embedded_unet()
+    ours.save_pretrained(tmp_path, max_shard_size="200KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
+    theirs = UNet2DConditionModel.from_pretrained(tmp_path).eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            ours(**_asked((16, 16)))[0], theirs(**_asked((16, 16))).sample, atol=1e-5, rtol=0
+        )
+    again = SmallUNet.from_folder(tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), ours.parameters(), strict=True))
+
+
+def test_smaller_weights_leave_no_shard_of_larger_ones(tmp_path: Path) -> None:
+    tiny.embedded_unet().save_pretrained(tmp_path, max_shard_size="200KB")
+    tiny.embedded_unet().save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "diffusion_pytorch_model.safetensors",
+    ]
+
+
+@pytest.mark.parametrize(("name", "value"), [("act_fn", "gelu"), ("use_linear_projection", True)])
+def test_a_network_of_another_build_is_refused_by_what_differs(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    tiny.embedded_unet().save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {name: value}))
+    with pytest.raises(LayercliError, match=f"{name} is "):
+        SmallUNet.from_folder(tmp_path)
+
+
+def test_a_kind_for_placed_foregrounds_begins_as_that_of_foregrounds() -> None:
+    before = tiny.embedded_unet()
+    asked = _asked((16, 16)) | {"class_labels": torch.zeros(4, dtype=torch.long)}
+    with torch.inference_mode():
+        known = before(**asked)[0]
+        more = with_placed(before)
+        placed = more(**asked | {"class_labels": torch.full((4,), PLACED)})[0]
+    assert more.config.num_class_embeds == PLACED + 1
+    assert torch.equal(known, placed)
+    assert with_placed(more) is more
+
+
+def test_loading_imports_neither_diffusers_nor_the_compiler() -> None:
+    code = (
+        "import sys\nfrom layercli.models.catalog import load_model\nload_model('embedded', 'cpu')\n"
+        "print([name for name in ('diffusers', 'transformers', 'torch._dynamo') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
