@@ -42,7 +42,7 @@ def layered_text(
     """
     frames = Frames(pictures=len(prompts), foregrounds=len(prompts[0].foregrounds))
     texts = frames.texts(prompts)
-    encoded = model.encode_text(texts, frames.kinds, size)
+    encoded = model.in_places(model.encode_text(texts, frames.kinds, size))
     ids, content = model.words(texts)
     # A style follows the words of a layer and is none of them, so that it stays where the whole has it.
     plain = model.words(frames.texts(prompts, styled=False))[1].sum(dim=1, keepdim=True)

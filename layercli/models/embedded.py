@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from layercli.models.codecs import RGBACodec, latent_shape
 from layercli.models.family import KINDS, Conditioning, Kind, Model
 from layercli.models.hooks import inference
 from layercli.models.rgba_autoencoder import RGBAAutoencoder
-from layercli.models.small_unet import SmallUNet
+from layercli.models.small_unet import PLACED, SmallUNet
 from layercli.models.text_static import StaticTextEncoder
 
 MAX_TOKENS = 16
@@ -50,6 +51,7 @@ class EmbeddedModel(Model):
         self.text = text
         self.schedule = schedule
         self.multiple = self.codec.downscale
+        self._kinds = int(unet.config.num_class_embeds)
         side = int(unet.config.sample_size) * self.codec.downscale
         self.native_size = Size(side, side)
         self.alpha = True
@@ -98,6 +100,13 @@ class EmbeddedModel(Model):
             kinds=tuple(kinds),
             class_labels=labels.to(self.device),
         )
+
+    def in_places(self, text: Conditioning) -> Conditioning:
+        """Foregrounds get the class of placed ones, where the network was trained with it."""
+        if self._kinds <= PLACED or text.class_labels is None:
+            return text
+        labels = text.class_labels.masked_fill(text.class_labels == KINDS.index("foreground"), PLACED)
+        return dataclasses.replace(text, class_labels=labels)
 
     def words(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Ids of word pieces (B, 16), and where they stand; there are no start and end tokens."""

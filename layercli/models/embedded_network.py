@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from layercli.models.small_unet import SmallUNet
+from layercli.models.small_unet import PLACED, SmallUNet
 
 SHARD = "15MB"  # files stay under 16 MiB, so that any repository takes them
 SCHEDULER = {
@@ -18,10 +18,6 @@ SCHEDULER = {
     "timestep_spacing": "trailing",
     "clip_sample": False,
 }
-
-
-PLACED = 3
-"""The class of a foreground that lies in its place on a canvas; one of class 0 fills its frame."""
 
 
 def embedded_unet(latent_channels: int, channels: tuple[int, ...], classes: int = 3) -> SmallUNet:

@@ -192,6 +192,11 @@ class Model(ABC):
         "background" and "global" frames come with alpha 1.
         """
 
+    def in_places(self, text: Conditioning) -> Conditioning:
+        """The conditioning of frames whose foregrounds lie in their places on one canvas, rather than each
+        filling its own; to most families that is the same."""
+        return text
+
     def coarse_alpha(self, latents: Tensor) -> Tensor | None:
         """Alpha on the latents' own grid, (B, C, h, w) -> (B, h, w) in [0, 1]; None for families without."""
         return None

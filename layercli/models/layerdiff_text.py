@@ -51,7 +51,7 @@ def layer_text(
     texts = frames.texts(prompts)
     wholes = dataclasses.replace(frames, foregrounds=0, background=False, whole=True)
     whole_texts = wholes.texts(prompts)
-    encoded = model.encode_text(texts, frames.kinds, size)
+    encoded = model.in_places(model.encode_text(texts, frames.kinds, size))
     whole = model.encode_text(whole_texts, wholes.kinds, size)
     adapter_type = adapter.enhancer.among.query.weight.dtype
     enhanced = adapter.enhancer(

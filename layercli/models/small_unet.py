@@ -27,6 +27,9 @@ from layercli.models.small_unet_blocks import (
     sinusoids,
 )
 
+PLACED = 3
+"""The class of a foreground that lies in its place on a canvas; one of class 0 fills its frame."""
+
 
 class Prediction(NamedTuple):
     """What a call gives: also `[0]`, as diffusers' tuples."""

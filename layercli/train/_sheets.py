@@ -13,9 +13,9 @@ from layercli.diffusion.guidance import classifier_free_joint
 from layercli.diffusion.sample import frame_noise, run, sample
 from layercli.diffusion.schedule import Schedule
 from layercli.models.embedded import MAX_TOKENS
-from layercli.models.embedded_network import PLACED
 from layercli.models.precision import fast_autocast
 from layercli.models.rgba_autoencoder import RGBAAutoencoder
+from layercli.models.small_unet import PLACED
 from layercli.models.text_static import StaticTextEncoder
 
 PROMPTS = (

@@ -12,9 +12,16 @@ import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 
 from layercli.core.errors import LayercliError
+from layercli.diffusion.schedule import Schedule
 from layercli.models.catalog import WEIGHTS
-from layercli.models.embedded_network import PLACED, with_placed
-from layercli.models.small_unet import SmallUNet
+from layercli.models.dreamlayer import DreamLayer
+from layercli.models.dreamlayer_text import layered_text
+from layercli.models.embedded import EmbeddedModel
+from layercli.models.embedded_network import with_placed
+from layercli.models.frames import LayerPrompts
+from layercli.models.layerdiff import LayerDiff
+from layercli.models.layerdiff_text import layer_text
+from layercli.models.small_unet import PLACED, SmallUNet
 from tests import tiny
 
 SHIPPED = WEIGHTS / "embedded" / "unet"
@@ -83,6 +90,20 @@ def test_a_kind_for_placed_foregrounds_begins_as_that_of_foregrounds() -> None:
     assert more.config.num_class_embeds == PLACED + 1
     assert torch.equal(known, placed)
     assert with_placed(more) is more
+
+
+@pytest.mark.parametrize(("known", "label"), [(False, 0), (True, PLACED)])
+def test_layers_are_placed_foregrounds_to_a_network_that_knows_them(known: bool, label: int) -> None:
+    unet = with_placed(tiny.embedded_unet()) if known else tiny.embedded_unet()
+    model = EmbeddedModel(unet, tiny.autoencoder(), tiny.words(), Schedule.cosine())
+    prompts = LayerPrompts(background="a sea", foregrounds=("a cat", "a boat"), whole="a cat, a boat, a sea")
+    frames = layered_text(model, DreamLayer(model.unet), [prompts], model.native_size).conditioning
+    layers = layer_text(model, LayerDiff(model.unet), [prompts], model.native_size).conditioning
+    assert frames.class_labels is not None and layers.class_labels is not None
+    assert frames.class_labels.tolist() == [1, label, label, 2]
+    assert layers.class_labels.tolist() == [1, label, label]
+    alone = model.encode_text(["a cat"], ["foreground"], model.native_size).class_labels
+    assert alone is not None and alone.tolist() == [0]
 
 
 def test_loading_imports_neither_diffusers_nor_the_compiler() -> None:

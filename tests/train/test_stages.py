@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from layercli.core.errors import LayercliError
 from layercli.data import composed, corpus, latents, layered
+from layercli.data import layered_latents as all_frames
+from layercli.models.catalog import WEIGHTS
 from layercli.models.embedded import EmbeddedModel
 from layercli.models.embedded_network import embedded_unet, load_unet, save_unet
 from layercli.models.rgba_autoencoder import flatten_on_gray, load_autoencoder, unflatten_from_gray
+from layercli.models.small_unet import PLACED
 from layercli.train import autoencoder as stage_one
 from layercli.train import base as stage_two
 from layercli.train import export
@@ -188,6 +191,62 @@ def test_the_base_stage_trains_exports_and_resumes(trained: Path, tmp_path: Path
     assert unet.config["num_class_embeds"] == 3
     assert all(p.dtype == torch.float32 for p in unet.parameters())
     assert (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").stat().st_size < 16 * 2**20
+
+
+@pytest.fixture(scope="module")
+def placed(trained: Path, layered_latents: Path) -> Path:
+    """All frames of the three layered pictures, by a model with the same autoencoder."""
+    save_unet(embedded_unet(12, (32, 32, 32)), trained / "base", torch.float16)
+    parts = {"autoencoder": str(trained / "one"), "base": str(trained / "base")}
+    model = export.train(export.Options(**parts, out=str(trained / "model")))
+    return all_frames.build(
+        all_frames.Options(data=str(trained / "layered"), model=str(model), out=str(trained / "placed"))
+    )
+
+
+def test_the_base_learns_placed_foregrounds_as_a_kind_of_their_own(
+    trained: Path, placed: Path, tmp_path: Path
+) -> None:
+    settings = {
+        "data": str(trained / "latents"),
+        "placed": str(placed),
+        "autoencoder": str(trained / "model" / "autoencoder"),
+        "shares": (0.0, 0.0, 0.0, 1.0),
+        "caption_drop": 0.0,
+        "style_share": 0.0,
+        "noun_share": 0.0,
+        "batch": 8,
+    }
+    frames = stage_two.LatentFrames([trained / "latents"], stage_two.Options(**settings))
+    clean, captions, kinds = frames.batch_at(0)
+    rows = [json.loads(line) for line in (placed / "index.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert set(captions) <= {name for row in rows for name in row["captions"][1:-1]}
+    assert kinds.tolist() == [PLACED] * 8
+    number = next(i for i, row in enumerate(rows) if captions[0] in row["captions"][1:-1])
+    row = rows[number]
+    made = np.load(placed / f"frames-{row['shard']}.npy")
+    first = row["first"] + row["captions"].index(captions[0])
+    nearest = min(float((clean[0] - torch.from_numpy(made[first, flip])).abs().max()) for flip in (0, 1))
+    assert nearest < float((1 / 127 / frames.scale).max())  # half a level would do, but for float16
+
+    before = embedded_unet(12, (32, 32, 32))
+    save_unet(before, tmp_path / "before", torch.float16)
+    more = {"steps": 2, "warmup": 1, "precision": "fp32", "device": "cpu", "out": str(tmp_path / "after")}
+    stage_two.train(stage_two.Options(init=str(tmp_path / "before" / "unet"), **settings, **more))
+    unet = load_unet(tmp_path / "after" / "unet")
+    assert unet.config["num_class_embeds"] == PLACED + 1
+    assert (unet.class_embedding.weight[PLACED] != unet.class_embedding.weight[0]).any()
+
+
+def test_placed_foregrounds_need_their_encoder_and_a_share(trained: Path, placed: Path) -> None:
+    data, encoder = [trained / "latents"], str(trained / "model" / "autoencoder")
+    with pytest.raises(LayercliError, match="3 shares are given for 4 kinds"):
+        stage_two.LatentFrames(data, stage_two.Options(placed=str(placed), autoencoder=encoder))
+    for wrong in ("", str(WEIGHTS / "embedded" / "autoencoder")):
+        with pytest.raises(LayercliError, match="not of the autoencoder in"):
+            stage_two.LatentFrames(data, stage_two.Options(placed=str(placed), autoencoder=wrong))
+    with pytest.raises(LayercliError, match="No latents of layered pictures"):
+        stage_two.LatentFrames(data, stage_two.Options(placed=str(trained), autoencoder=encoder))
 
 
 def test_the_velocity_loss_is_zero_for_the_truth_and_weighs_as_min_snr_says() -> None:
