@@ -10,6 +10,7 @@ from typing import Any
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.requests import Box, GenerateRequest
+from layercli.models.entries import default_steps
 
 _SAID_FIRST = ("foregrounds", "background")
 """The fields whose flags, --fg and --bg, open a command line."""
@@ -69,6 +70,7 @@ def build_request(given: Mapping[str, Any], repeated: GenerateRequest | None = N
         what = "background" if "foregrounds" in asked else "picture"
         raise LayercliError(f"There is no {what} to draw.", 'Try: layercli generate --fg "…" --bg "…"')
     asked = {"foregrounds": (), "background": "", **asked}
+    asked.setdefault("steps", default_steps(asked.get("model", GenerateRequest.model)))
     return GenerateRequest(**asked)
 
 
@@ -81,7 +83,8 @@ def command_line(request: GenerateRequest) -> str:
         words += ["--bg", request.background]
     for field in dataclasses.fields(request):
         value = getattr(request, field.name)
-        if field.name in _SAID_FIRST or isinstance(value, Mapping) or value == field.default:
+        usual = default_steps(request.model) if field.name == "steps" else field.default
+        if field.name in _SAID_FIRST or isinstance(value, Mapping) or value == usual:
             continue
         words += [f"--{field.name}", f"{value:g}" if isinstance(value, float) else str(value)]
     for key, sides in request.boxes.items():

@@ -200,7 +200,7 @@ def embedded(
         str | None, typer.Option(metavar="NAMES", help="Methods for them, with commas, or all.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Denoising steps. (Default: 30.)")
+        int | None, typer.Option(min=1, max=1000, help="Denoising steps. (Default: the model's.)")
     ] = None,
     guidance: Annotated[float, typer.Option(help="How closely to follow the words.")] = 4.0,
     quick: Annotated[
@@ -257,10 +257,11 @@ def bench(
     from layercli.cli.evaluating import report
     from layercli.core.geometry import Size
     from layercli.core.requests import GenerateRequest as Defaults
+    from layercli.models.entries import default_steps
 
     asked = Bench(
         out=out, prompts=prompts, most=most, seeds=seeds, model=model, method=method or Defaults.method,
-        steps=steps or Defaults.steps, guidance=Defaults.guidance if guidance is None else guidance,
+        steps=steps or default_steps(model), guidance=Defaults.guidance if guidance is None else guidance,
         protocol=protocol, reference=reference, against=against, options=pairs(options or [], "-O"),
         harmonize=harmonize or Defaults.harmonize, size=None if size is None else Size.parse(size),
     )  # fmt: skip

@@ -13,6 +13,7 @@ from layercli.cli.making import METHODS, make, plan_pictures, report
 from layercli.cli.output import Output
 from layercli.cli.splitting import with_split
 from layercli.core.registry import outline
+from layercli.models.entries import default_steps
 
 app = new_app()
 
@@ -81,7 +82,13 @@ def generate(
         int, typer.Option(metavar="N", min=1, max=10_000, help="Pictures, with seeds from --seed on.")
     ] = 1,
     steps: Annotated[
-        int | None, _option("--steps", metavar="N", help="Denoising steps.", field="steps")
+        int | None,
+        _option(
+            "--steps",
+            metavar="N",
+            help=f"Denoising steps. (Default: {default_steps('embedded')} of embedded, "
+            f"{default_of('steps')} of others.)",
+        ),
     ] = None,
     guidance: Annotated[
         float | None,

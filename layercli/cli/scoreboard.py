@@ -22,13 +22,14 @@ from layercli.evaluate._board_methods import compare_methods
 from layercli.evaluate._document import SCHEMA, figure
 from layercli.evaluate._run import Evaluation, evaluate, load_metrics
 from layercli.formats._files import atomic
+from layercli.models.entries import default_steps
 
 OBJECT_METRICS = ("recognition", "health", "variety")
 CLASSIFIER_NOTE = "trained on real objects alone; it has seen no generated picture"
 
 
 _QUICK = {"nouns": 20, "seeds": 2, "stacks": 4, "steps": 12}
-_FULL = {"nouns": 100, "seeds": 4, "stacks": 50, "steps": GenerateRequest.steps}
+_FULL = {"nouns": 100, "seeds": 4, "stacks": 50}
 
 
 def asked_for(
@@ -53,7 +54,7 @@ def asked_for(
         stacks=many,
         scenes=len(board.SCENES) if many else 0,
         methods=methods_for(methods, model),
-        steps=steps or sizes["steps"],
+        steps=steps or sizes.get("steps") or default_steps(model),
         guidance=guidance,
         out=out,
     )
