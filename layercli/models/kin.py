@@ -67,5 +67,6 @@ class Kin:
     def found_in(self, prompt: str) -> Iterator[tuple[str, str]]:
         """(word, noun) for each word of a prompt that is read as another."""
         for found in _WORD.finditer(prompt):
-            if noun := self.of(found[0]):
-                yield plain_word(found[0]), noun
+            word, noun = plain_word(found[0]), self.of(found[0])
+            if noun not in ("", word):
+                yield word, noun

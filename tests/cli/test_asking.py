@@ -84,7 +84,16 @@ def given_options(**more: Any) -> dict[str, Any]:
 
 
 def test_what_is_left_out_is_the_default():
-    assert build_request(given_options()) == GenerateRequest(foregrounds=("a cat",), background="a sofa")
+    plain = GenerateRequest(foregrounds=("a cat",), background="a sofa")
+    assert build_request(given_options()) == plain.replace(steps=20)  # the embedded model's own
+    assert build_request(given_options(model="sdxl")) == plain.replace(model="sdxl")
+    assert build_request(given_options(steps=7)).steps == 7
+
+
+@pytest.mark.parametrize(("steps", "said"), [(20, ""), (30, " --steps 30")])
+def test_steps_are_said_where_the_model_would_take_others(steps: int, said: str) -> None:
+    request = GenerateRequest(foregrounds=("a cat",), background="a sofa", steps=steps)
+    assert command_line(request) == f"layercli generate --fg 'a cat' --bg 'a sofa'{said}"
 
 
 def test_what_is_said_changes_a_stored_request_and_no_more():

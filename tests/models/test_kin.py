@@ -44,6 +44,7 @@ def test_every_synonym_of_the_scoreboard_is_read_as_its_noun(encoder: StaticText
 
 def test_a_word_that_is_read_as_another_is_told_and_is_no_guess() -> None:
     assert read_as("a stallion beside a cat and two cottages") == {"stallion": "horse", "cottages": "house"}
+    assert read_as("hills with grapes") == {}  # plurals that captions hold
     assert [item.word for item in unknown_words("a stallion and a zygote")] == ["zygote"]
 
 
