@@ -50,7 +50,7 @@ _CONFIG = "half the bytes of the published float16 file"
 
 STRUCTURES: Mapping[str, Structure] = {
     "embedded.unet": Structure(
-        parameters=13_832_012,
+        parameters=13_832_396,
         build="embedded_shapes:unet",
         help="The embedded model's UNet.",
         source=_SHIPPED,

@@ -49,16 +49,18 @@ class Options:
 def report_of(folder: Path, stage: str = "") -> dict[str, Any]:
     """How far a stage came (the last line of its log) and its options; empty where the stage left none.
 
-    A run that started from the weights of an exported model (`init`) holds that model's report of the stage
-    as "before", so that all its training stays on record.
+    A run that started from the weights of an exported model, or of another run (`init`), holds the report of
+    the stage there as "before", so that all its training stays on record.
     """
     log, asked = folder / "log.jsonl", folder / "options.json"
     lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
     options = json.loads(asked.read_text(encoding="utf-8")) if asked.is_file() else {}
     report = {"last": json.loads(lines[-1]) if lines else {}, "options": options}
-    earlier = Path(options["init"]).parent / "training.json" if options.get("init") else None
-    if stage and earlier is not None and earlier.is_file():
-        report["before"] = json.loads(earlier.read_text(encoding="utf-8")).get(stage, {})
+    earlier = Path(options["init"]).parent if stage and options.get("init") else None
+    if earlier is not None and (earlier / "training.json").is_file():
+        report["before"] = json.loads((earlier / "training.json").read_text(encoding="utf-8")).get(stage, {})
+    elif earlier is not None and (earlier / asked.name).is_file():
+        report["before"] = report_of(earlier, stage)
     return report
 
 

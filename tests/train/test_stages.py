@@ -280,6 +280,10 @@ def test_training_on_from_a_model_keeps_what_is_known_of_it(tmp_path: Path) -> N
     report = export.report_of(base, "base")
     assert report["options"]["batch"] == 5
     assert report["before"] == {"last": {"step": 7}, "options": {"batch": 3}}
+    again = tmp_path / "again"
+    again.mkdir()
+    (again / "options.json").write_text(json.dumps({"init": str(base / "unet"), "batch": 6}))
+    assert export.report_of(again, "base")["before"] == report
     (earlier / "training.json").unlink()
     assert "before" not in export.report_of(base, "base")
 
