@@ -3,11 +3,12 @@
 Run it: python tests/benchmarks/bench_decompose.py CORPUS [--count 24] [--hint box] [--look DIR]
 CORPUS is a folder of shards with a manifest.jsonl (examples/rebuild_corpus.py makes one); only objects and
 scenes that training never sees are used. Rows: ours; the net's own mask with the photo's colours over
-OpenCV's Telea fill, which is what background removers give; the input as one layer. The hole's numbers are
-also told for OpenCV's Navier-Stokes and scikit-image's biharmonic fill, each in the hole that ours found, so
-that all fill the same. --rooms FOLDER takes rendered rooms apart instead, whose layers are known (layercli
-data rooms makes such a folder), and tells LayerD's protocol; --speed tells seconds and memory at 1, 12 and 48
-megapixels.
+OpenCV's Telea fill, which is what background removers give; the input as one layer. Ours is all objects
+together; the alpha of the one layer that fits best is told beside it, since scenes hold things of their own,
+which stand out as well where no hint is given. The hole's numbers are also told for OpenCV's Navier-Stokes
+and scikit-image's biharmonic fill, each in the hole that ours found, so that all fill the same. --rooms
+FOLDER takes rendered rooms apart instead, whose layers are known (layercli data rooms makes such a folder),
+and tells LayerD's protocol; --speed tells seconds and memory at 1, 12 and 48 megapixels.
 
 Alpha: SAD /1000, MSE x 1e-3, Grad (sigma 1.4) /1000, Conn (step 0.1) /1000 over the whole picture, soft IoU;
 colour: mean absolute error of alpha * F. Hole, where the true alpha is over 0.5: PSNR; SSIM; sharpness, the
@@ -128,8 +129,13 @@ def alpha_scores(alpha: np.ndarray, true: np.ndarray) -> dict[str, float]:
         "MSE": float((apart**2).mean()) * 1000,
         "Grad": float(((slopes[0] - slopes[1]) ** 2).sum()) / 1000,
         "Conn": _connectivity(alpha, true) / 1000,
-        "IoU": float(np.minimum(alpha, true).sum() / max(np.maximum(alpha, true).sum(), 1e-9)),
+        "IoU": soft_iou(alpha, true),
     }
+
+
+def soft_iou(alpha: np.ndarray, true: np.ndarray) -> float:
+    """Σ min / Σ max."""
+    return float(np.minimum(alpha, true).sum() / max(np.maximum(alpha, true).sum(), 1e-9))
 
 
 def _connectivity(alpha: np.ndarray, true: np.ndarray) -> float:
@@ -180,6 +186,12 @@ def stack_alpha(stack: LayerStack) -> tuple[np.ndarray, np.ndarray]:
     return 1 - rest, colour
 
 
+def best_alpha(stack: LayerStack, true: np.ndarray) -> np.ndarray:
+    """The alpha of the object (H, W) that fits the true one best by soft IoU."""
+    alphas = [stack.placed(layer.name)[..., 3] for layer in stack.layers[1:] if layer.blend == "normal"]
+    return max(alphas, key=lambda alpha: soft_iou(alpha, true))
+
+
 def rows_of(
     truth: Truth, net: str, hint: str, options: Options, look: Path | None
 ) -> dict[str, dict[str, float]]:
@@ -228,7 +240,8 @@ def rows_of(
         sheet = np.concatenate([truth.photo, green, red, background], axis=1)
         save_png(look / f"{truth.name.replace('/', '_')}.png", sheet[::2, ::2])
     fills = {f"{name} in our hole": hole_scores(filled, truth) for name, filled in same_hole.items()}
-    return {"ours": ours, f"{net}'s mask + Telea": removers, "one layer": one, **fills}
+    best = {"our layer that fits best": alpha_scores(best_alpha(stack, truth.alpha), truth.alpha)}
+    return {"ours": ours, f"{net}'s mask + Telea": removers, **best, "one layer": one, **fills}
 
 
 def _biharmonic(photo: np.ndarray, hole: np.ndarray) -> np.ndarray:

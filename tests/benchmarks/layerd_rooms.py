@@ -2,6 +2,8 @@
 
 Rows: ours without a hint; ours with the box of what is seen of every object; the net's own mask with the
 photo's colours over OpenCV's Telea fill; the input as one layer. Every number is given after 0 to 5 merges.
+Colours where alpha is 0, which nobody sees, count as black in every row: a mask over a photo still holds the
+photo there, and the protocol looks wherever the true layer is.
 """
 
 from __future__ import annotations
@@ -118,7 +120,8 @@ def measured(folder: Path, count: int, seed: int, options: Options, finder: Find
 
 def _groups(stack: LayerStack) -> decomposition.Groups:
     sample = Sample(name="room", stack=stack)
-    return decomposition.grouped([sample.placed(layer) for layer in sample.layers])
+    placed = [sample.placed(layer) for layer in sample.layers]
+    return decomposition.grouped([np.where(rgba[..., 3:] > 0, rgba, np.float32(0)) for rgba in placed])
 
 
 def _line(entries: list[dict[str, float]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from layercli.decompose._looking import at_point, nearer_look
 from layercli.decompose._objects import standing_out
@@ -46,3 +47,35 @@ def test_what_stands_out_is_looked_at_from_near():
     assert nearer is not None and soft_iou(nearer, faint) > 0.8
     nothing = ball(90, 160, centre=(0.15, 0.55), radius=0.1)
     assert nearer_look(look, nothing, Contrast()) is None
+
+
+class Near:
+    """A finder that sees red and blue from afar, and from near red alone."""
+
+    name = "near"
+
+    def __init__(self, sure: float = 1.0) -> None:
+        self.sure = sure
+
+    def __call__(self, rgb: np.ndarray) -> np.ndarray:
+        red, blue = (np.clip(4 * (rgb[..., c] - rgb[..., 2 - c]), 0, 1) for c in (0, 2))
+        if rgb.shape[:2] != (90, 160):
+            return red
+        both = np.clip(4 * np.abs(rgb - 0.6).max(axis=-1) - 0.5, 0, 1)  # where they touch as well
+        return np.where(blue > 0.5, self.sure * both, both).astype(np.float32)
+
+
+def touching(radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A red ball and a blue one of some radius at its side: the whole, and the alpha of both."""
+    red, blue = ball(90, 160, (0.5, 0.5), 0.25), ball(90, 160, (0.5, 0.63 + radius * 90 / 160), radius)
+    gray = np.full((90, 160, 3), 0.6, np.float32)
+    return over(over(gray, blue, (0.1, 0.1, 0.9)), red, (0.9, 0.1, 0.1)), red, blue * (1 - red)
+
+
+@pytest.mark.parametrize(("radius", "enough", "too_little"), [(0.1, 0.85, 0.75), (0.18, 0.95, 0.85)])
+def test_what_the_whole_view_is_sure_of_stays_where_a_nearer_one_leaves_it_out(radius, enough, too_little):
+    look, red, blue = touching(radius)
+    (found,) = standing_out(look, Near(enough), 3, 0.005)
+    assert soft_iou(found.mask > 0.5, red + blue) > 0.9
+    (found,) = standing_out(look, Near(too_little), 3, 0.005)
+    assert soft_iou(found.mask > 0.5, red) > 0.9
