@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +18,24 @@ from layercli.core.geometry import Offset, Size
 from layercli.core.layers import Layer, LayerStack
 
 Run = Callable[..., Result]
+STOPPED = (130, -signal.SIGINT)
+"""How a program that Ctrl-C stopped ends; a shell tells both as 130. Where the signal met C code that ran
+Python while it was imported, the interpreter ends by the signal itself."""
+
+
+def started(*words: str) -> subprocess.Popen[str]:
+    """One command line in processes of its own, a group that Ctrl-C stops; what it tells is piped."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "layercli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        # A shell ignores Ctrl-C for what it runs in the background, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 @pytest.fixture
