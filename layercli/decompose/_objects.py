@@ -25,10 +25,11 @@ LOOK_PIXELS = 400_000
 """The size at which objects are looked for."""
 MOST_FOUND = 3
 """Objects that are taken off unasked: with the background four layers, as in DreamLayer."""
-SLIVER, MUCH = 0.005, 0.25
-"""Shares of an object: below the first, what a nearer view leaves out is the rim's; above the other, much."""
-SURE, SURE_OF_MUCH = 0.8, 0.9
-"""How sure the whole view must be of it, on average, for it to stay."""
+SLIVER, MUCH, MOST = 0.005, 0.25, 1.0
+"""Shares of what a nearer view sees: what it leaves out is the rim's below the first; another object perhaps
+above the second; and above the last it leaves out most, and is doubtful itself."""
+SURE, SURER = 0.8, 0.9
+"""How sure the whole view must be of it, on average, for it to stay; of what may be another object."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -145,7 +146,11 @@ def _looked_at_again(look: np.ndarray, masks: list[np.ndarray], finder: Finder) 
     """
     if finder.name == "classical":
         return masks
-    steady = [mask for mask in masks if nearer_look(look, mask, finder) is not None] or masks
+    steady = [
+        mask
+        for mask in masks
+        if float(mask[mask > 0.5].mean()) > SURER or nearer_look(look, mask, finder) is not None
+    ] or masks
     kept: list[np.ndarray] = []
     for mask in steady:
         middle = np.argmax(ndimage.distance_transform_edt(np.pad(mask > 0.5, 1))[1:-1, 1:-1])
@@ -170,7 +175,7 @@ def _left_out(whole: np.ndarray, seen: np.ndarray) -> list[np.ndarray]:
     for number in range(1, count + 1):
         piece = numbers == number
         size = piece.sum() / max(1, solid.sum())
-        if size > SLIVER and whole[piece].mean() > (SURE_OF_MUCH if size > MUCH else SURE):
+        if size > SLIVER and whole[piece].mean() > (SURER if MUCH < size < MOST else SURE):
             pieces.append(np.where(disc(piece, slack + 1), whole, 0).astype(np.float32))
     return pieces
 
