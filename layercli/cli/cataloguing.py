@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from layercli.models.catalog import (
     family_of,
     fetch_command,
     folder_of,
+    missing_parts,
     place_of,
     row,
 )
@@ -31,11 +32,12 @@ _NUMBER_TYPES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 def describe(name: str) -> dict[str, Any]:
     """Everything about one row of the catalogue, as plain values; the network is not asked."""
-    entry, folder = CATALOG[name], folder_of(name)
+    entry, folder, missing = CATALOG[name], folder_of(name), missing_parts(name)
     record = read_record(name, entry.hub) if entry.hub else None
     return {
         "name": name,
-        "at_hand": folder is not None,
+        "at_hand": not missing,
+        "missing": list(missing),
         "folder": str(folder) if folder else None,
         "family": entry.family.partition(":")[0] or None,
         "hub": entry.hub or None,
@@ -76,7 +78,7 @@ def show_table(talk: Output) -> None:
     rows = [
         [
             told["name"],
-            "yes" if told["at_hand"] else f"no, {_size(told['gigabytes'])}" if told["hub"] else "no",
+            "yes" if told["at_hand"] else f"no, {_size(told['missing'])}" if told["hub"] else "no",
             f"{told['native_size']} px",
             told["licence"],
             _origin(told),
@@ -103,7 +105,8 @@ def show_table(talk: Output) -> None:
             talk.say(f"To fetch {told['name']}: layercli decompose PHOTO --net {told['name']}")
 
 
-def _size(gigabytes: float) -> str:
+def _size(missing: Sequence[str]) -> str:
+    gigabytes = round(sum(CATALOG[part].gigabytes for part in missing), 2)
     return f"{gigabytes:g} GB" if gigabytes else "a few MB"
 
 
@@ -122,8 +125,8 @@ def show_model(talk: Output, name: str) -> None:
     else:
         entry = row(name)
         told = describe(name)
-        told["disk_bytes"] = (
-            bytes_in(repository_folder(entry.hub)) if entry.hub else bytes_in(Path(told["folder"]))
+        told["disk_bytes"] = bytes_in(
+            repository_folder(entry.hub) if entry.hub else Path(told["folder"] or "missing")
         )
     rows = [
         [key.replace("_", " "), _words(key, value)]
@@ -149,7 +152,7 @@ def _words(key: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{of} {size:g} GiB" for of, size in value.items())
     if isinstance(value, list):
-        return ", ".join(value)
+        return (" or " if key == "needs" else ", ").join(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if key == "disk_bytes":

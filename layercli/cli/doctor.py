@@ -89,15 +89,16 @@ def _plugins() -> list[Finding]:
 
 
 def _models() -> list[Finding]:
-    from layercli.models.catalog import MODELS, fetch_command, folder_of
+    from layercli.models.catalog import MODELS, fetch_command, missing_parts
 
+    missing = {name: missing_parts(name) for name in MODELS}
     return [
         Finding(
             f"model {name}",
-            "at hand" if folder_of(name) else "not here",
-            "" if folder_of(name) else fetch_command(name),
+            "at hand" if not parts else f"lacks {parts[0]}" if name not in parts else "not here",
+            fetch_command(name) if parts else "",
         )
-        for name in MODELS
+        for name, parts in missing.items()
     ]
 
 

@@ -11,7 +11,7 @@ import typer
 from layercli.cli.output import Output
 from layercli.core.errors import LayercliError
 from layercli.models import hub, hub_cache
-from layercli.models.catalog import CATALOG, Entry, fetch_command, folder_of, place_of, row
+from layercli.models.catalog import CATALOG, Entry, fetch_command, folder_of, parts_of, place_of, row
 from layercli.models.integrity import check_files
 from layercli.models.records import Record, forget_record, read_record, write_record
 from layercli.vision import nets
@@ -44,7 +44,7 @@ def pull_model(
             f"Use one of: {', '.join(_PRECISIONS)}.",
         )
     half = _PRECISIONS[precision]
-    revisions = {name: revision, **dict.fromkeys(entry.needs, "")}
+    revisions = {**dict.fromkeys(parts_of(name), ""), name: revision}
     due = [one for one in revisions if again and drop_wrong(talk, one, row(one))]
     due += [one for one in revisions if revisions[one] or not half or folder_of(one) is None]
     for one in dict.fromkeys(due):  # all licences are accepted before anything large is fetched

@@ -48,6 +48,18 @@ def folder_of(name: str) -> Path | None:
     return cached(entry.hub, entry.holds)
 
 
+def parts_of(name: str) -> tuple[str, ...]:
+    """A row of the table, and what it works with: the first of those rows that is here, or else the first."""
+    needs = CATALOG[name].needs
+    here = (other for other in needs if folder_of(other) is not None)
+    return (name, next(here, needs[0])) if needs else (name,)
+
+
+def missing_parts(name: str) -> tuple[str, ...]:
+    """Those of a row and of what it works with that are not here; none means that it is at hand."""
+    return tuple(part for part in parts_of(name) if folder_of(part) is None)
+
+
 def place_of(name: str) -> Path | None:
     """Where a row of the table lies, whole or in part; None where nothing of it is here."""
     entry = CATALOG[name]

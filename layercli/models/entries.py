@@ -17,8 +17,9 @@ class Entry:
     made for, in pixels; parameters: of all its networks; hub: "owner/name" of a hub repository, or "" for
     weights that are part of layercli; commit: what is fetched unless another revision is asked for, or "" for
     the newest; files: patterns of the files that are fetched; stored: their bytes for each parameter; sha256:
-    of files, where known; alpha: makes transparency itself; needs: other rows that it works with; steps: of
-    the sampler where none are asked for.
+    of files, where known; alpha: makes transparency itself; needs: other rows, of which it works with one:
+    the first that is here, or else the first, which is fetched with it; steps: of the sampler where none are
+    asked for.
     """
 
     help: str
@@ -63,6 +64,7 @@ _SD15_PARTS = ("model_index.json", "unet/*", "vae/*", "text_encoder/*", "tokeniz
 _SDXL_PARTS = (*_SD15_PARTS, "text_encoder_2/*", "tokenizer_2/*")
 _SD15_PARAMETERS, _SDXL_PARAMETERS = 1_066_235_307, 3_468_837_867
 _LAYERDIFFUSE = "LayerDiffusion/layerdiffusion-v1"
+_XL_FOREGROUNDS = ("layerdiffuse-xl", "layerdiffuse-xl-diffusers", "layerdiffuse-xl-conv")
 _TRANSPARENCY = 104_104_804 + 1_181_764
 _SD15_TRANSPARENCY = (
     "layer_sd15_vae_transparent_decoder.safetensors",
@@ -80,7 +82,7 @@ def _with_layerdiffuse(help: str, hub: str) -> Entry:
         hub=hub,
         files=_SDXL_PARTS,
         alpha=True,
-        needs=("layerdiffuse-xl",),
+        needs=_XL_FOREGROUNDS,
     )
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from layercli.core.errors import LayercliError
-from layercli.models.catalog import at_hand, folder_of
+from layercli.models.catalog import at_hand, parts_of
 from layercli.models.codecs import RGBCodec
 from layercli.models.family import Kind
 from layercli.models.hooks import inference
@@ -52,9 +52,6 @@ SD15_FILES: Mapping[str, Place] = {
 SD15_DECODER, SD15_ENCODER = (
     f"layer_sd15_vae_transparent_{part}.safetensors" for part in ("decoder", "encoder")
 )
-_SDXL_ROWS = ("layerdiffuse-xl", "layerdiffuse-xl-diffusers", "layerdiffuse-xl-conv")
-"""Rows of the table with offsets of foregrounds; the first that is here is taken."""
-
 _SDXL_ATTENTION = (
     "layer_xl_transparent_attn.safetensors",
     "ld_diffusers_sdxl_attn.safetensors",
@@ -161,8 +158,7 @@ class LayerDiffuseXL(_Transparent, SDXLModel):
         missing, damaged or of another model.
         """
         inside = folder / FOLDER
-        files = inside if inside.is_dir() else next(filter(None, map(folder_of, _SDXL_ROWS)), None)
-        files = files or at_hand(_SDXL_ROWS[0])
+        files = inside if inside.is_dir() else at_hand(parts_of("sdxl-layerdiffuse")[1])
         attention, decoder = _first(files, _SDXL_ATTENTION), _first(files, _SDXL_DECODER)
         model = super().load(folder, name=name, device=device, dtype=dtype)
         assert isinstance(model, cls)

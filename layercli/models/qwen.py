@@ -65,6 +65,7 @@ class QwenLayered:
 
     def __init__(self, pipe: Any, *, name: str, device: torch.device, files: tuple[Path, ...]) -> None:
         self.pipe, self.name, self.device, self.weight_files = pipe, name, device, files
+        self._paces: dict[tuple[object, ...], float] = {}
         if pipe.vae.config.input_channels != 4:
             raise LayercliError(
                 f"The autoencoder of {name} knows no alpha: it is another model of the Qwen-Image family.",
@@ -86,7 +87,15 @@ class QwenLayered:
         return np.asarray(self._run(photo, asked, told), dtype=np.float32)
 
     def seconds(self, photo: np.ndarray, asked: Asked) -> float:
-        """How long a photo takes: two steps at its size, of which the second is counted."""
+        """How long a photo takes: two steps at its size, of which the second is counted, once for a size."""
+        drawn = drawn_size(Size(photo.shape[1], photo.shape[0]), asked.resolution)
+        work = (drawn, asked.layers, asked.guidance > 1)
+        if work not in self._paces:
+            self._paces[work] = self._pace(photo, asked)
+        return self._paces[work] * asked.steps
+
+    def _pace(self, photo: np.ndarray, asked: Asked) -> float:
+        """Seconds of one step."""
         times: list[float] = []
 
         def told(pipe: Any, step: int, t: Any, tensors: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,7 +105,7 @@ class QwenLayered:
 
         few = {**vars(asked), "steps": 2, "prompt": asked.prompt or "a picture"}
         self._run(photo, Asked(**few), told)
-        return (times[1] - times[0]) * asked.steps
+        return times[1] - times[0]
 
     def _run(self, photo: np.ndarray, asked: Asked, told: Any) -> Any:
         guided = asked.guidance > 1

@@ -66,8 +66,22 @@ def test_what_is_drawn_is_what_the_pipeline_draws(
     ).images[0]
     assert drawn.shape == (2, 544, 736, 4) and drawn_size(Size(96, 72), 640) == Size(736, 544)
     np.testing.assert_allclose(drawn, theirs, atol=1e-5)
-    assert 0 < model.seconds(photo, Asked(layers=1, steps=30)) < 3600
     assert drawn.std() > 0.01 and np.abs(drawn[0] - drawn[1]).max() > 0.01
+
+
+def test_time_is_measured_once_for_a_size(model: QwenLayered, photo: np.ndarray, monkeypatch) -> None:
+    calls: list[int] = []
+    inner = model.pipe.transformer.forward
+    monkeypatch.setattr(
+        model.pipe.transformer, "forward", lambda *args, **kwargs: calls.append(1) or inner(*args, **kwargs)
+    )
+    few = Asked(layers=1, steps=30, guidance=1.0)
+    first = model.seconds(photo, few)
+    assert 0 < first < 3600 and len(calls) == 2
+    assert model.seconds(photo * 0.5, few) == first  # another photo of its size
+    assert model.seconds(photo, Asked(layers=1, steps=60, guidance=1.0)) == 2 * first and len(calls) == 2
+    model.seconds(photo[:, :60], few)
+    assert len(calls) == 4
 
 
 def test_without_a_caption_the_model_writes_one_and_the_global_generator_stays(

@@ -363,6 +363,15 @@ def test_what_a_model_works_with_is_fetched_with_it(hub: Hub, tmp_path: Path) ->
     told = run("models", "pull", "sdxl-layerdiffuse", answer="y\nn\n")
     assert "The licence of layerdiffuse-xl was not accepted" in error_of(told)
     assert hub.asked == []
+    assert run("models", "pull", "sdxl", "--accept-licence").exit_code == 0
+    listed = {one["name"]: one for one in json.loads(run("models", "--json").stdout)["models"]}
+    assert listed["sdxl"]["at_hand"] and folder_of("sdxl-layerdiffuse") is not None
+    assert not listed["sdxl-layerdiffuse"]["at_hand"]  # its base alone is
+    assert listed["sdxl-layerdiffuse"]["missing"] == ["layerdiffuse-xl"]
+    assert listed["realvisxl-layerdiffuse"]["missing"] == ["realvisxl-layerdiffuse", "layerdiffuse-xl"]
+    [told] = [line for line in run("models").stdout.splitlines() if line.startswith(" sdxl-layerdiffuse ")]
+    assert "no, 0.95 GB" in told
+    assert "lacks layerdiffuse-xl" in run("doctor", "--fast").stdout
     done = run("models", "pull", "sdxl-layerdiffuse", "--accept-licence", "--json")
     assert done.exit_code == 0, done.output
     answer = json.loads(done.stdout)
@@ -373,6 +382,8 @@ def test_what_a_model_works_with_is_fetched_with_it(hub: Hub, tmp_path: Path) ->
     from layercli.models.catalog import load_model
 
     assert load_model("sdxl-layerdiffuse", device="cpu").alpha
+    listed = {one["name"]: one for one in json.loads(run("models", "--json").stdout)["models"]}
+    assert listed["sdxl-layerdiffuse"]["at_hand"]
     asked = len(hub.asked)
     again = run("models", "pull", "sdxl-layerdiffuse")
     assert again.exit_code == 0 and len(again.stdout.splitlines()) == 2 and len(hub.asked) == asked
