@@ -22,7 +22,7 @@ from layercli.models.catalog import (
     place_of,
     row,
 )
-from layercli.models.hub_cache import bytes_in, repository_folder
+from layercli.models.hub_cache import bytes_in, repository_folder, size_words
 from layercli.models.records import read_record
 from layercli.vision.nets import NETS, weights_of
 
@@ -156,7 +156,7 @@ def _words(key: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if key == "disk_bytes":
-        return f"{value / 1e9:.2f} GB"
+        return size_words(value)
     return f"{value:,}" if key == "parameters" else str(value)
 
 

@@ -13,7 +13,7 @@ from layercli.core.errors import LayercliError
 from layercli.models import hub, hub_cache
 from layercli.models.catalog import CATALOG, Entry, fetch_command, folder_of, parts_of, place_of, row
 from layercli.models.integrity import check_files
-from layercli.models.records import Record, forget_record, read_record, write_record
+from layercli.models.records import Record, forget_record, read_record, ready_records, write_record
 from layercli.vision import nets
 
 _PRECISIONS = {"float16": True, "float32": False}
@@ -65,9 +65,10 @@ def _pull(talk: Output, name: str, revision: str, *, half: bool, again: bool) ->
     entry = row(name)
     record = read_record(name, entry.hub)
     asked = revision or entry.commit or (record.commit if record is not None and again else "main")
+    ready_records()
     offer = hub.ask(entry.hub, entry.files, asked, half=half)
     refuse_others(entry, offer)
-    talk.say(f"Fetching {offer.bytes / 1e9:.2f} GB of {entry.hub} at {offer.commit}…")
+    talk.say(f"Fetching {hub_cache.size_words(offer.bytes)} of {entry.hub} at {offer.commit}…")
     try:
         with talk.progress(name, of_bytes=True) as on_bytes:
             folder = hub.fetch(offer, on_bytes)
@@ -164,7 +165,7 @@ def remove_model(talk: Output, name: str, *, yes: bool) -> None:
     else:
         freed = hub_cache.remove_repository(entry.hub)
     forget_record(name)
-    talk.line(f"{freed / 1e9:.2f} GB freed")
+    talk.line(f"{hub_cache.size_words(freed)} freed")
     talk.answer({"name": name, "freed_bytes": freed})
 
 

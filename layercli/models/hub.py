@@ -16,9 +16,17 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from layercli.core.errors import LayercliError
-from layercli.models.hub_cache import cache_folder, has_hash, point, repository_folder, snapshot
+from layercli.models.hub_cache import (
+    cache_folder,
+    has_hash,
+    point,
+    repository_folder,
+    size_words,
+    snapshot,
+)
 from layercli.models.hub_failures import failure
 
 OnBytes = Callable[[int, int], None]
@@ -63,8 +71,18 @@ class Offer:
 
 
 def endpoint() -> str:
-    """The address of the hub: $HF_ENDPOINT, or huggingface.co."""
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    """The address of the hub: $HF_ENDPOINT, or huggingface.co; raises LayercliError for one that is none."""
+    named = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+    try:
+        address = urlsplit(named)
+        usable = address.scheme in ("http", "https") and address.hostname and address.port != 0
+    except ValueError:
+        usable = None
+    if not usable:
+        raise LayercliError(
+            f'HF_ENDPOINT is "{named}", which is no address of a hub.', "Try: unset HF_ENDPOINT"
+        )
+    return named.rstrip("/")
 
 
 def ask(hub: str, patterns: Iterable[str], revision: str = "main", *, half: bool = True) -> Offer:
@@ -216,7 +234,7 @@ def _make_room(offer: Offer, missing: Iterable[HubFile]) -> None:
     free = shutil.disk_usage(place).free
     if needed > free:
         raise LayercliError(
-            f"{offer.hub} needs {needed / 1e9:.1f} GB, and the disk of {place} has {free / 1e9:.1f} GB free.",
+            f"{offer.hub} needs {size_words(needed)}, and the disk of {place} has {size_words(free)} free.",
             "Free some space, or set HF_HOME to a folder on another disk.",
         )
 

@@ -79,6 +79,11 @@ def bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
+def size_words(size: int) -> str:
+    """Bytes as people say them: "1.20 MB", "6.94 GB"."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.2f} MB"
+
+
 def files_in(folder: Path) -> list[str]:
     """The files of a snapshot by their paths in it, also those whose content is gone."""
     return sorted(

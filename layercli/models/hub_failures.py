@@ -46,6 +46,8 @@ def failure(error: BaseException, hub: str, revision: str, endpoint: str) -> Lay
         return LayercliError("The hub has been asked too often.", f"Wait a few minutes. {_AGAIN}")
     if status >= 400:
         return LayercliError(f"The hub answers with error {status}.", f"Try later. {_AGAIN}")
+    if unusable := _settings_failure(error, names, endpoint):
+        return unusable
     if "TransportError" in names or "RequestException" in names:
         return LayercliError(f"The hub at {endpoint} cannot be reached.", f"Look at the network. {_AGAIN}")
     if "LocalEntryNotFoundError" in names or "Consistency check" in str(error):
@@ -54,5 +56,35 @@ def failure(error: BaseException, hub: str, revision: str, endpoint: str) -> Lay
         return LayercliError(
             f"The disk is full: {hub} was not fetched whole.",
             f"Free some space, or set HF_HOME to a folder on another disk. {_AGAIN}",
+        )
+    if isinstance(error, OSError) and error.filename:
+        return LayercliError(
+            f"The cache of models cannot be written: {error.strerror} ({error.filename}).",
+            "Set HF_HOME to a folder of your own.",
+        )
+    return None
+
+
+def _settings_failure(error: BaseException, names: set[str], endpoint: str) -> LayercliError | None:
+    """What an exception means that comes of a person's settings, or of a network that answers itself."""
+    if "JSONDecodeError" in names:
+        return LayercliError(
+            f"What answers at {endpoint} is no model hub.",
+            "Perhaps the network wants a log-in in a browser first. If HF_ENDPOINT is set: unset HF_ENDPOINT",
+        )
+    if "UnicodeEncodeError" in names or "LocalProtocolError" in names:
+        return LayercliError(
+            "The token of Hugging Face has characters in it that no token has.",
+            "Type: hf auth login, or unset HF_TOKEN",
+        )
+    if isinstance(error, ImportError) and "SOCKS" in str(error):
+        return LayercliError(
+            "The environment names a SOCKS proxy, for which a package is missing.",
+            "Try: pip install socksio, or unset ALL_PROXY",
+        )
+    if isinstance(error, ValueError) and "proxy" in str(error).lower():
+        return LayercliError(
+            "The proxy that the environment names has no address that can be used.",
+            "Look at: env | grep -i proxy",
         )
     return None

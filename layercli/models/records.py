@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from layercli.core.errors import LayercliError
 from layercli.models.hub import HubFile
 
 
@@ -34,6 +35,18 @@ def records_folder() -> Path:
     return Path(home) / "layercli" / "models"
 
 
+def ready_records() -> None:
+    """Make the folder of records, before anything is fetched; raises LayercliError where that cannot be."""
+    folder = records_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LayercliError(
+            f"What is fetched cannot be recorded in {folder}: {error.strerror}.",
+            "Set XDG_CACHE_HOME to a folder of your own.",
+        ) from error
+
+
 def read_record(name: str, hub: str) -> Record | None:
     """What is known of the last fetch of a model from this repository; None where there is no record."""
     try:
@@ -48,7 +61,7 @@ def read_record(name: str, hub: str) -> Record | None:
 def write_record(record: Record) -> None:
     """Keep a record, whole or not at all."""
     path = records_folder() / f"{record.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    ready_records()
     part = path.with_suffix(".part")
     part.write_text(json.dumps(dataclasses.asdict(record), indent=1), encoding="utf-8")
     os.replace(part, path)

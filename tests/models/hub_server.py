@@ -29,7 +29,10 @@ class Repository:
 
 
 class Hub(ThreadingHTTPServer):
-    """Repositories by name. asked: (method, path, Range); break_at: where to cut the next large files off."""
+    """Repositories by name. asked: (method, path, Range); break_at: where to cut the next large files off.
+
+    error: a status that answers everything; page: a page that does.
+    """
 
     daemon_threads = True
 
@@ -39,6 +42,7 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[tuple[str, str, str]] = []
         self.break_at: list[int] = []
         self.error = 0
+        self.page = b""
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     def server_bind(self) -> None:
@@ -68,6 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append((self.command, path, self.headers.get("Range", "")))
         if self.server.error:
             self._fail(self.server.error, "")
+        elif self.server.page:
+            self._send(200, self.server.page, {"Content-Type": "text/html"}, with_body=with_body)
         elif path.startswith("/api/models/"):
             name, _, revision = path.removeprefix("/api/models/").partition("/revision/")
             self._info(name, revision or "main")

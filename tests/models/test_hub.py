@@ -214,6 +214,33 @@ def test_no_network_has_its_sentence(hub: Hub, monkeypatch: pytest.MonkeyPatch) 
     assert "cannot be reached" in error_of(run("models", "pull", "sd15", "--accept-licence"))
 
 
+def test_a_network_that_answers_itself_is_told_from_a_hub(hub: Hub, monkeypatch) -> None:
+    """As the page of a hotel does, which answers every address with a log-in."""
+    hub.page = b"<html>Welcome</html>"
+    assert "is no model hub" in error_of(run("models", "pull", "sd15", "--accept-licence"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("HF_ENDPOINT", "hub.example", "no address of a hub"),
+        ("HF_ENDPOINT", "http://hub:x", "no address of a hub"),
+        ("HF_TOKEN", "hf_ü", "characters in it that no token has"),
+        ("HF_HOME", "file", "The cache of models cannot be written"),
+        ("XDG_CACHE_HOME", "file", "cannot be recorded"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(
+    repository: Repository, hub: Hub, tmp_path: Path, monkeypatch, name: str, value: str, sentence: str
+) -> None:
+    if value == "file":
+        (tmp_path / "file").touch()
+        monkeypatch.delenv("HF_HUB_CACHE")
+        value = str(tmp_path / "file")
+    monkeypatch.setenv(name, value)
+    assert sentence in error_of(run("models", "pull", "sd15", "--accept-licence"))
+
+
 def test_offline_means_that_nobody_is_asked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     told = error_of(run("models", "pull", "sd15", "--accept-licence"))
