@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from layercli.core.errors import LayercliError
+from layercli.models.integrity import read_header
 
 WEIGHTS = "diffusion_pytorch_model"
 REINSTALL = "Reinstall layercli: pip install --force-reinstall layercli"
@@ -77,8 +78,13 @@ def pretrained(cls: Any, folder: Path, hint: str, **settings: Any) -> Any:
 
     Raises LayercliError for files that are missing or damaged, or that leave a part of the network empty.
     """
-    whole = list(folder.glob("*.safetensors"))
-    if whole and all(".fp16" in path.name for path in whole):
+    read_config(folder / "config.json", hint)
+    whole = sorted(folder.glob("*.safetensors"))
+    if not whole:
+        raise LayercliError(f"There are no weights in {folder}: no safetensors file.", hint)
+    for file in whole:
+        read_header(file)
+    if all(".fp16" in path.name for path in whole):
         settings["variant"] = "fp16"
     with reading(folder, hint), quiet():
         network, report = cls.from_pretrained(
@@ -88,6 +94,22 @@ def pretrained(cls: Any, folder: Path, hint: str, **settings: Any) -> Any:
         missing = sorted(report["missing_keys"])
         raise LayercliError(f"The weights in {folder} have no {missing[0]} ({len(missing)} missing).", hint)
     return network
+
+
+def words_of(cls: Any, folder: Path, hint: str) -> Any:
+    """A tokenizer of transformers from a folder; raises LayercliError where its words are not in there."""
+    check_words(folder, hint)
+    with reading(folder, hint):
+        return cls.from_pretrained(folder, local_files_only=True)
+
+
+def check_words(folder: Path, hint: str) -> None:
+    """Raise LayercliError for a tokenizer's folder without words: transformers makes an empty one of it."""
+    files = ("vocab.json", "merges.txt")
+    if not (folder / "tokenizer.json").is_file():
+        for name in files:
+            if not (folder / name).is_file():
+                raise LayercliError(f"The model's words are missing: there is no {name} in {folder}.", hint)
 
 
 @contextmanager

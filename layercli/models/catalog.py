@@ -171,7 +171,7 @@ def family_of(folder: Path) -> str:
             f"The folder {folder} holds no model: it has no readable model_index.json.",
             "Give a folder in diffusers' format.",
         ) from None
-    if kind not in _PIPELINES:
+    if not isinstance(kind, str) or kind not in _PIPELINES:
         known = ", ".join(_PIPELINES)
         raise LayercliError(f"The folder {folder} holds a {kind}, which is not known.", f"Known: {known}.")
     if kind == "StableDiffusionXLPipeline" and (folder / "layerdiffuse").is_dir():

@@ -58,7 +58,7 @@ class RGBACodec:
     @torch.no_grad()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents -> pictures with their own alpha."""
-        return self.autoencoder.decode(latents.to(self.autoencoder.dtype)).float()
+        return finite(self.autoencoder.decode(latents.to(self.autoencoder.dtype)).float())
 
     @torch.no_grad()
     def coarse_alpha(self, latents: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class RGBCodec:
         unscaled = self.unscaled(latents)
         count, _, height, width = latents.shape
         self._be_frugal((count, 3, height * self.downscale, width * self.downscale))
-        rgb_pm1 = self.vae.decode(unscaled.to(self.vae.dtype), return_dict=False)[0].float()
+        rgb_pm1 = finite(self.vae.decode(unscaled.to(self.vae.dtype), return_dict=False)[0].float())
         rgb = (rgb_pm1 / 2 + 0.5).clamp(0, 1)
         return torch.cat([rgb, torch.ones_like(rgb[:, :1])], dim=1)
 
@@ -136,6 +136,16 @@ class RGBCodec:
         count, _, height, width = shape
         self.vae.use_slicing = count * height * width > SLICED
         self.vae.use_tiling = height * width > TILED
+
+
+def finite(pictures: Tensor) -> Tensor:
+    """The same pictures; raises LayercliError where numbers overflowed on the way, as float16 does."""
+    if not bool(pictures.isfinite().all()):
+        raise LayercliError(
+            "The model's numbers overflowed, and no picture came of them.",
+            "Try: --dtype bfloat16, or float32. If that does not help: layercli models verify --all",
+        )
+    return pictures
 
 
 def latent_shape(codec: Codec, size: Size, multiple: int) -> tuple[int, int, int]:

@@ -20,7 +20,7 @@ from PIL import Image
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.pixels import quantize
-from layercli.models._loading import pretrained, quiet, reading
+from layercli.models._loading import check_words, pretrained, quiet, reading
 from layercli.models.catalog import CATALOG, at_hand, family_of
 from layercli.models.family import file_hashes, resolve_device, resolve_dtype
 from layercli.models.precision import has_fast_bfloat16
@@ -231,6 +231,7 @@ def _pipeline(folder: Path, dtype: torch.dtype, quantized: Quantized, gguf: str)
         more["quantization_config"] = _quantization(quantized, dtype)
     for part, cls in parts.items():
         more[part] = pretrained(cls, folder / part, FETCH_AGAIN, torch_dtype=dtype)
+    check_words(folder / "tokenizer", FETCH_AGAIN)
     with reading(folder, FETCH_AGAIN), quiet():
         pipe = QwenImageLayeredPipeline.from_pretrained(
             folder, processor=None, torch_dtype=dtype, local_files_only=True, use_safetensors=True, **more

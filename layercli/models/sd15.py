@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.diffusion.schedule import Schedule
-from layercli.models._loading import pretrained, read_config, reading
+from layercli.models._loading import pretrained, read_config, words_of
 from layercli.models.clip_text import (
     chunk_length,
     chunked,
@@ -69,12 +70,15 @@ class SD15Model(Model):
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTokenizer
 
-        with reading(folder / "tokenizer", FETCH_AGAIN):
-            tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        tokenizer = words_of(CLIPTokenizer, folder / "tokenizer", FETCH_AGAIN)
+        unet = pretrained(UNet2DConditionModel, folder / "unet", FETCH_AGAIN, torch_dtype=dtype)
+        vae = pretrained(AutoencoderKL, folder / "vae", FETCH_AGAIN, torch_dtype=dtype)
+        text = pretrained(CLIPTextModel, folder / "text_encoder", FETCH_AGAIN)
+        check_parts(folder, unet, vae, text.config.hidden_size)
         return cls(
-            pretrained(UNet2DConditionModel, folder / "unet", FETCH_AGAIN, torch_dtype=dtype),
-            pretrained(AutoencoderKL, folder / "vae", FETCH_AGAIN, torch_dtype=dtype),
-            pretrained(CLIPTextModel, folder / "text_encoder", FETCH_AGAIN),
+            unet,
+            vae,
+            text,
             tokenizer,
             schedule_in(folder),
             name=name,
@@ -123,6 +127,28 @@ class SD15Model(Model):
     def decode(self, latents: Tensor, kinds: Sequence[Kind]) -> Tensor:
         """Scaled latents -> opaque pictures, foregrounds too: the family knows no alpha."""
         return self.codec.decode(latents)
+
+
+def check_parts(folder: Path, unet: Any, vae: Any, width: int, added: str | None = None) -> None:
+    """Raise LayercliError where networks of a folder are whole, but not of one model.
+
+    width: components of text features; added: what the UNet reads beside time and text.
+    """
+    config = unet.config
+    if config.addition_embed_type != added or config.class_embed_type or config.num_class_embeds:
+        raise LayercliError(
+            f"The UNet in {folder} is of another family than its model_index.json says.",
+            "Copy the whole folder of one model.",
+        )
+    for reads, what, gives in (
+        (config.cross_attention_dim, "components of text", width),
+        (config.in_channels, "channels", vae.config.latent_channels),
+    ):
+        if reads != gives:
+            raise LayercliError(
+                f"The parts of {folder} do not fit: the UNet reads {reads} {what}, and gets {gives}.",
+                "Copy the whole folder of one model.",
+            )
 
 
 def schedule_in(folder: Path) -> Schedule:

@@ -10,13 +10,13 @@ import torch
 
 from layercli.core.geometry import Size
 from layercli.diffusion.schedule import Schedule
-from layercli.models._loading import pretrained, read_config, reading
+from layercli.models._loading import pretrained, read_config, words_of
 from layercli.models.catalog import cached
 from layercli.models.clip_text import chunk_length, chunked, end_of_text, read_mask, side_by_side
 from layercli.models.codecs import RGBCodec
 from layercli.models.family import Conditioning, Kind
 from layercli.models.hooks import inference
-from layercli.models.sd15 import FETCH_AGAIN, SD15Model, safetensors_in, schedule_in
+from layercli.models.sd15 import FETCH_AGAIN, SD15Model, check_parts, safetensors_in, schedule_in
 
 FIXED_VAE = "madebyollin/sdxl-vae-fp16-fix"
 """SDXL's autoencoder with weights that stay finite in float16 (MIT)."""
@@ -71,10 +71,8 @@ class SDXLModel(SD15Model):
         from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
         from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-        with reading(folder, FETCH_AGAIN):
-            index = read_config(folder / "model_index.json", FETCH_AGAIN)
-            first = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-            second = CLIPTokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True)
+        index = read_config(folder / "model_index.json", FETCH_AGAIN)
+        words = [words_of(CLIPTokenizer, folder / part, FETCH_AGAIN) for part in ("tokenizer", "tokenizer_2")]
         vae = pretrained(AutoencoderKL, folder / "vae", FETCH_AGAIN, torch_dtype=torch.float32)
         files = safetensors_in(folder, "unet", "vae", "text_encoder", "text_encoder_2")
         notes: tuple[str, ...] = ()
@@ -93,14 +91,17 @@ class SDXLModel(SD15Model):
                     fixed / "diffusion_pytorch_model.safetensors",
                 )
                 notes = (f"Pictures are decoded in float16 by {FIXED_VAE}.",)
+        texts = (
+            pretrained(CLIPTextModel, folder / "text_encoder", FETCH_AGAIN),
+            pretrained(CLIPTextModelWithProjection, folder / "text_encoder_2", FETCH_AGAIN),
+        )
+        unet = pretrained(UNet2DConditionModel, folder / "unet", FETCH_AGAIN, torch_dtype=dtype)
+        check_parts(folder, unet, vae, sum(text.config.hidden_size for text in texts), "text_time")
         return cls(
-            pretrained(UNet2DConditionModel, folder / "unet", FETCH_AGAIN, torch_dtype=dtype),
+            unet,
             vae,
-            (
-                pretrained(CLIPTextModel, folder / "text_encoder", FETCH_AGAIN),
-                pretrained(CLIPTextModelWithProjection, folder / "text_encoder_2", FETCH_AGAIN),
-            ),
-            (first, second),
+            texts,
+            (words[0], words[1]),
             schedule_in(folder),
             name=name,
             device=device,

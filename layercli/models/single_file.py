@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from layercli.core.errors import LayercliError
 from layercli.diffusion.schedule import Schedule
 from layercli.models import published
-from layercli.models._loading import quiet, read_config, reading
+from layercli.models._loading import quiet, read_config, reading, words_of
 from layercli.models.catalog import WORDS, fetch_command, folder_of
 from layercli.models.checkpoint_kinds import CLIP, CLIP_XL, OPEN_CLIP, UNET, VAE
 from layercli.models.family import Model
@@ -76,8 +76,7 @@ def _tokenizer(path: Path, kind: str, folders: Sequence[Path], part: str) -> Any
             f"{path} holds no words: a checkpoint in one file has no {part}.",
             f"To fetch one (2 MB), type: {fetch_command(WORDS[kind][0])}",
         )
-    with reading(words, _HINT):
-        return CLIPTokenizer.from_pretrained(words, local_files_only=True)
+    return words_of(CLIPTokenizer, words, _HINT)
 
 
 def _tensors(path: Path, *prefixes: str) -> dict[str, Tensor]:

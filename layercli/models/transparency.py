@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from layercli.diffusion.scaling import averaged
-from layercli.models.codecs import RGBCodec
+from layercli.models.codecs import RGBCodec, finite
 from layercli.models.transparent_networks import TransparencyDecoder, TransparencyEncoder
 
 VIEWS = tuple((mirrored, quarters) for mirrored in (False, True) for quarters in range(4))
@@ -51,12 +51,11 @@ class TransparentCodec:
     def decode(self, latents: Tensor) -> Tensor:
         """Latents -> pictures with straight alpha (B, 4, H, W) in [0, 1]."""
         pictures = self.codec.decode(latents)[:, :3]
-        return torch.cat(
-            [
-                estimated(self.decoder, picture[None], unscaled[None])
-                for picture, unscaled in zip(pictures, self.codec.unscaled(latents), strict=True)
-            ]
-        )
+        seen = [
+            estimated(self.decoder, picture[None], unscaled[None])
+            for picture, unscaled in zip(pictures, self.codec.unscaled(latents), strict=True)
+        ]
+        return finite(torch.cat(seen))
 
 
 @torch.no_grad()

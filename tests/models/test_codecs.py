@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from layercli.core.errors import LayercliError
 from layercli.models.codecs import RGBACodec, RGBCodec
 from tests import tiny
 
@@ -49,3 +51,13 @@ def test_a_codec_without_alpha_flattens_on_gray() -> None:
     gray[:, 3] = 1
     assert torch.equal(codec.encode(clear), codec.encode(gray))
     assert (codec.decode(torch.zeros(1, 4, 4, 4))[:, 3] == 1).all()
+
+
+def test_numbers_that_overflowed_are_no_picture() -> None:
+    """As they do in float16, where a picture would come out black, or with holes."""
+    latents = torch.full((1, 4, 4, 4), float("nan"))
+    for codec in (RGBCodec(tiny.vae()), RGBACodec(tiny.autoencoder())):
+        wide = latents[:, :1].expand(1, codec.channels, 4, 4)
+        with pytest.raises(LayercliError, match="overflowed") as caught:
+            codec.decode(wide)
+        assert "--dtype bfloat16" in caught.value.hint
