@@ -11,7 +11,7 @@ from torch import Tensor
 
 from layercli.diffusion import attention as maps
 from layercli.diffusion.attention import Grid, Placement, Rectangle
-from layercli.models.hooks import AttentionCall, AttentionLayer, last_self_attention
+from layercli.models.hooks import AttentionCall, AttentionLayer, last_self_attention, together
 
 Prior = Literal["both", "structure", "content", "alpha"]
 Part = Literal["all", "foregrounds", "scene"]
@@ -211,13 +211,13 @@ class Exchange:
         query, key, value = (tensor.unflatten(0, (halves, -1)) for tensor in heads)
         alone = query.shape[1] - 2  # (halves, frames, H, N, d)
         # Both frames' tokens side by side are one longer sequence that is attended to.
-        q, k, v = (tensor[:, alone:].transpose(1, 2) for tensor in (query, key, value))
-        k, v = k.flatten(2, 3), v.flatten(2, 3)
+        k, v = (together(tensor[:, alone:]) for tensor in (key, value))
         if self.rules.shield and masks is not None:
             bias = self._shield(masks, key)
-            scene = torch.stack([call.attend(q[:, :, 0], k, v, bias), call.attend(q[:, :, 1], k, v)], dim=1)
+            behind, whole = query[:, alone], query[:, alone + 1]
+            scene = torch.stack([call.attend(behind, k, v, bias), call.attend(whole, k, v)], dim=1)
         else:
-            scene = call.attend(q.flatten(2, 3), k, v).unflatten(1, (2, -1))
+            scene = call.attend(together(query[:, alone:]), k, v).unflatten(1, (2, -1))
         if alone == 0:
             return scene.flatten(0, 1)
         q, k, v = (tensor[:, :alone].flatten(0, 1) for tensor in (query, key, value))

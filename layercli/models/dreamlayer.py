@@ -7,6 +7,7 @@ Every trained branch ends in zeros: a fresh adapter changes nothing.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,8 +22,15 @@ from layercli.diffusion import attention as maps
 from layercli.diffusion.attention import Grid
 from layercli.diffusion.context import carry, context_loss, context_map, layout_loss, span_attention
 from layercli.models.adapters import Adapter, LowRank, layer_sizes, zeroed
-from layercli.models.frames import Frames
-from layercli.models.hooks import AttentionCall, AttentionLayer, attention_layers, edited_attention
+from layercli.models.frames import Frames, InHand
+from layercli.models.hooks import (
+    AttentionCall,
+    AttentionLayer,
+    attention_layers,
+    edited_attention,
+    together,
+)
+from layercli.models.text_memory import Memory
 from layercli.models.tuning import Tuning
 
 KIND = "dreamlayer"
@@ -72,12 +80,14 @@ class KeysValues(nn.Module):
         self.front_key, self.front_value = LowRank(source, out, rank), LowRank(source, out, rank)
 
     def forward(self, source: Tensor, front: Tensor | None) -> tuple[Tensor, Tensor]:
-        """source: (B, M, E); front: (B, 1, 1), 1 on foregrounds, or None to leave their own out."""
+        """source: (B, M, E); front: the rows of foregrounds, or None to leave their own out."""
         key, value = self.key(source), self.value(source)
         if front is None:
             return key, value
-        weight = front.to(source.dtype)
-        return key + self.front_key(source) * weight, value + self.front_value(source) * weight
+        seen = source[front]
+        return key.index_add(0, front, self.front_key(seen)), value.index_add(
+            0, front, self.front_value(seen)
+        )
 
 
 class ContextLayer(nn.Module):
@@ -151,7 +161,7 @@ class DreamLayer(Adapter):
             yield edit
 
 
-class Injection:
+class Injection(InHand):
     """The attention edit of an adapter in a network: `begin` before every call of the network.
 
     remembers: where a call reads no maps, because the network's deep features are reused, those of the last
@@ -170,12 +180,12 @@ class Injection:
                 f"There are: {', '.join(map(str, there))}. Try: -O level={there[0]}",
             )
         self._refines = rules.refine and self.level == adapter.level
-        self._frames: Frames | None = None
-        self._read_whole: Tensor | None = None
+        self._looks: list[tuple[Tensor, Tensor, Tensor | None]] = []
         self._maps: tuple[Tensor, Tensor] | None = None
         # What a layer's gate leaves out is not computed, where gates no longer learn.
         self._gates = None if adapter.gates.requires_grad else adapter.gates.tolist()
         self._before: tuple[Tensor, Tensor] | None = None
+        self._memory = Memory()
 
     def begin(
         self, frames: Frames, t: Tensor, grid: Grid, *, spans: Tensor | None = None, own: Tensor | None = None
@@ -185,26 +195,25 @@ class Injection:
         t: (P·F,); grid: rows and columns of the latents; spans: (P, k, L), the words of each foreground in
         the whole picture's text; own: the same in its own text.
         """
-        if self.remembers and self._read_whole is not None:
+        if self.remembers and self._looks:
             self._before = self.maps()
         self._frames, self._t, self._grid = frames, t, grid
         self._spans, self._own = spans, own
-        self._read_whole = None
-        self._read_own: Tensor | None = None
+        self._looks = []
         self._features: Tensor | None = None
         self._maps = None
-        self._front = frames.is_foreground(t.device) if self.rules.extra and frames.foregrounds else None
+        self._front = frames.foreground_rows(t.device) if self.rules.extra and frames.foregrounds else None
 
     def maps(self) -> tuple[Tensor, Tensor]:
         """M_G and M_F of the last call, (P, k, N) each, on the context level's grid; not clipped."""
-        if self._read_whole is None and self.remembers and self._before is not None:
+        if not self._looks and self.remembers and self._before is not None:
             return self._before
         if self._maps is None:
             frames, features = self.frames(), self._features
-            if self._read_whole is None or self._read_own is None or features is None:
+            if not self._looks or features is None:
                 raise RuntimeError("the network was not asked since begin()")
             apart = frames.apart(features)
-            whole, own = context_map(self._read_whole), context_map(self._read_own)
+            whole, own = map(context_map, self._read(frames))
             if self._refines:  # Eq 5
                 whole = self.adapter.refiner(whole, apart[:, -1])
                 own = self.adapter.refiner(own, apart[:, frames.front].flatten(0, 1))
@@ -235,30 +244,29 @@ class Injection:
         query, key, value = self._heads(call)
         whole = frames.whole and frames.foregrounds and self._spans is not None
         if whole and call.layer.cross and _level(call.layer.name) == self.level:
-            self._read(call, query, key)
+            self._looks.append((query, key, call.bias()))
+            self._features = call.hidden
         return call.project(call.attend(query, key, value, call.bias()))
-
-    def frames(self) -> Frames:
-        """The frames of the call in hand."""
-        if self._frames is None:
-            raise RuntimeError("begin() must be called before the network")
-        return self._frames
 
     def _heads(self, call: AttentionCall) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value = call.heads()
-        more_key, more_value = self.adapter.layers[call.layer.index](call.source, self._front)
-        return query, key + call.split(more_key).to(key), value + call.split(more_value).to(value)
+        layer = self.adapter.layers[call.layer.index]
 
-    def _read(self, call: AttentionCall, query: Tensor, key: Tensor) -> None:
+        def more() -> tuple[Tensor, Tensor]:
+            added, told = layer(call.source, self._front)
+            return key + call.split(added).to(key), value + call.split(told).to(value)
+
+        return query, *(more() if call.text is None else self._memory.of(layer, call.text, more))
+
+    def _read(self, frames: Frames) -> tuple[Tensor, Tensor]:
         """Eq 3 and the sums of Eq 4, of the whole and of each foreground; blocks of a level add up."""
-        frames = self.frames()
         assert self._spans is not None and self._own is not None
-        apart = frames.apart(maps.probabilities(query, key, call.bias()))  # (P, F, H, N, L)
-        whole = span_attention(apart[:, -1:], self._spans.to(apart))
-        own = span_attention(apart[:, frames.front], self._own.to(apart))
-        self._read_whole = whole if self._read_whole is None else self._read_whole + whole
-        self._read_own = own if self._read_own is None else self._read_own + own
-        self._features = call.hidden
+        wholes, owns = [], []
+        for query, key, bias in self._looks:
+            apart = frames.apart(maps.probabilities(query, key, bias))  # (P, F, H, N, L)
+            wholes.append(span_attention(apart[:, -1:], self._spans.to(apart)))
+            owns.append(span_attention(apart[:, frames.front], self._own.to(apart)))
+        return functools.reduce(torch.add, wholes), functools.reduce(torch.add, owns)
 
     def _shared(self, call: AttentionCall, frames: Frames) -> Tensor:
         """Layer-shared self-attention: every frame attends to the tokens of all frames (Eq 10, 11).
@@ -276,7 +284,7 @@ class Injection:
         elif not self.rules.share:
             return call.project(call.attend(*own))
         if self.rules.share:
-            q, k, v = (frames.apart(heads).transpose(1, 2).flatten(2, 3) for heads in (query, key, value))
+            q, k, v = (together(frames.apart(heads)) for heads in (query, key, value))
             shared = call.attend(q, k, v).unflatten(1, (frames.each, -1)).flatten(0, 1)
         else:
             shared = call.attend(query, key, value)
@@ -287,7 +295,7 @@ class Injection:
 
     def _carried(self, hidden: Tensor, frames: Frames) -> Tensor:
         """Eq 9 on a layer's input, in the pictures whose time is in [T_G, 1000]."""
-        known = self._read_whole is not None or (self.remembers and self._before is not None)
+        known = self._looks or (self.remembers and self._before is not None)
         if not (self.rules.carry and frames.whole and frames.foregrounds and known):
             return hidden
         late = frames.apart(self._t)[:, 0] >= self.rules.carry_from

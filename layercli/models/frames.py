@@ -63,10 +63,11 @@ class Frames:
         """(P·F, …) -> (P, F, …)."""
         return batch.unflatten(0, (self.pictures, self.each))
 
-    def is_foreground(self, device: torch.device) -> Tensor:
-        """(P·F, 1, 1) float, 1 on foregrounds."""
-        marks = torch.tensor([kind == "foreground" for kind in self.kinds], device=device)
-        return marks[:, None, None].float()
+    def foreground_rows(self, device: torch.device) -> Tensor:
+        """Which rows of the batch are foregrounds: (P·k,) long."""
+        return torch.tensor(
+            [row for row, kind in enumerate(self.kinds) if kind == "foreground"], device=device
+        )
 
     def texts(self, prompts: Sequence[LayerPrompts], *, styled: bool = True) -> list[str]:
         """One text a frame, in the order of the batch."""
@@ -77,3 +78,15 @@ class Frames:
             texts += [one.whole] * self.whole
             listed += [f"{text}, {one.style}" if one.style and styled else text for text in texts]
         return listed
+
+
+class InHand:
+    """The frames of the network's coming call, as an injection's `begin` is told them."""
+
+    _frames: Frames | None = None
+
+    def frames(self) -> Frames:
+        """The frames of the call in hand; raises RuntimeError before the first `begin`."""
+        if self._frames is None:
+            raise RuntimeError("begin() must be called before the network")
+        return self._frames

@@ -106,6 +106,14 @@ class AttentionCall:
         return scaled
 
 
+def together(heads: Tensor) -> Tensor:
+    """The tokens of several frames as one sequence: (P, F, H, N, d) -> (P, H, F·N, d).
+
+    A view, not a copy, of what `AttentionCall.split` gives, which has tokens before heads in memory.
+    """
+    return heads.transpose(2, 3).flatten(1, 2).transpose(1, 2)
+
+
 AttentionEdit = Callable[[AttentionCall], Tensor]
 """An attention call -> what the layer returns, (B, N, D)."""
 

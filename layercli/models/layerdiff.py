@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from layercli.models.adapters import Adapter, LowRank, zeroed
-from layercli.models.frames import Frames
+from layercli.models.frames import Frames, InHand
+from layercli.models.text_memory import Memory
 from layercli.models.tuning import Tuning
 
 KIND = "layerdiff"
@@ -130,9 +131,15 @@ class CollaborativeBlock(nn.Module):
         )
 
     def forward(
-        self, x: Tensor, frames: Frames, text: Tensor, base: Any, rules: Rules, read: Tensor | None = None
+        self,
+        x: Tensor,
+        frames: Frames,
+        told: tuple[Tensor, Tensor],
+        base: Any,
+        rules: Rules,
+        read: Tensor | None = None,
     ) -> Tensor:
-        """x: (P·F, N, D); text: (P·F, L, E) the enhanced layer prompts; base: the base's cross-attention.
+        """x: (P·F, N, D); told: what `reads` gives; base: the base's cross-attention.
 
         read: (P·F, L), 0 on tokens that are left out.
         """
@@ -144,20 +151,23 @@ class CollaborativeBlock(nn.Module):
             x = x + met.transpose(1, 2).flatten(0, 1)
         if rules.intra:
             normed = self.norm_intra(x)
-            query, key, value = (
-                (of_base(part) + ours(part)).unflatten(-1, (base.heads, -1)).transpose(1, 2)
-                for of_base, ours, part in (
-                    (base.to_q, self.query, normed),
-                    (base.to_k, self.key, text),
-                    (base.to_v, self.value, text),
-                )
-            )
+            query = _by_head(base.to_q(normed) + self.query(normed), base.heads)
+            key, value = told
             seen = None if read is None else read[:, None, None] > 0
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
             x = x + self.out(mixed.transpose(1, 2).flatten(2))
         if rules.feed:
             x = x + self.feed(self.norm_feed(x))
         return x
+
+    def reads(self, text: Tensor, base: Any) -> tuple[Tensor, Tensor]:
+        """Keys and values (P·F, H, L, d) of the enhanced layer prompts (P·F, L, E)."""
+        key, value = base.to_k(text) + self.key(text), base.to_v(text) + self.value(text)
+        return _by_head(key, base.heads), _by_head(value, base.heads)
+
+
+def _by_head(features: Tensor, heads: int) -> Tensor:
+    return features.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
 class MaskBranch(nn.Module):
@@ -202,14 +212,14 @@ class LayerDiff(Adapter):
             yield injection
 
 
-class Injection:
+class Injection(InHand):
     """The hooks of an adapter in a network: `begin` before every call of the network."""
 
     def __init__(self, adapter: LayerDiff, unet: Any, rules: Rules) -> None:
         self.adapter, self.rules = adapter, rules
         self._bases = [unet.get_submodule(f"{place}.attn2") for place in adapter.places]
-        self._frames: Frames | None = None
-        self._text: Tensor | None = None
+        self._memory = Memory()
+        self._text = torch.empty(0)
         self._read: Tensor | None = None
         self._masks: Tensor | None = None
         self._answer: Tensor | None = None
@@ -224,12 +234,6 @@ class Injection:
         self._frames, self._text, self._read = frames, text, read
         self._masks, self._answer = masks, None
 
-    def frames(self) -> Frames:
-        """The frames of the call in hand."""
-        if self._frames is None:
-            raise RuntimeError("begin() must be called before the network")
-        return self._frames
-
     def mask_answer(self) -> Tensor:
         """What the last call predicts for the mask latents, (P·F, C, h, w)."""
         if self._answer is None:
@@ -240,10 +244,11 @@ class Injection:
         """The hook of one transformer block."""
 
         def hook(module: nn.Module, given: Any, output: Tensor) -> Tensor:
-            if self._text is None:
-                raise RuntimeError("begin() must be called before the network")
-            block, text = self.adapter.blocks[number], self._text.to(output.dtype)
-            changed: Tensor = block(output, self.frames(), text, self._bases[number], self.rules, self._read)
+            frames, text = self.frames(), self._text
+            block: Any = self.adapter.blocks[number]
+            base = self._bases[number]
+            told = self._memory.of(block, text, lambda: block.reads(text.to(output.dtype), base))
+            changed: Tensor = block(output, frames, told, base, self.rules, self._read)
             return changed
 
         return hook

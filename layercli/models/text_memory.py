@@ -15,14 +15,13 @@ _TEXTS = 4
 """Texts that a maker remembers: what one step asks for at most."""
 
 
-class TextMemory:
-    """What was made of texts for a network, by who made it and the identity of the text.
+class Memory:
+    """What was made of texts, by who made it and the identity of the text.
 
     The text is held with it, so that no other one takes its place in memory.
     """
 
-    def __init__(self, unet: nn.Module) -> None:
-        self._readers = _readers(unet)
+    def __init__(self) -> None:
         self._made: dict[Any, dict[int, tuple[Tensor, Any]]] = {}
 
     def of(self, maker: Any, text: Tensor, make: Callable[[], Made]) -> Made:
@@ -36,6 +35,14 @@ class TextMemory:
             known[id(text)] = (text, make())
         answer: Made = known[id(text)][1]
         return answer
+
+
+class TextMemory(Memory):
+    """The same for a network, whose own projections remember too."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        super().__init__()
+        self._readers = _readers(unet)
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -136,10 +136,10 @@ def test_inter_layer_attention_stays_at_its_position() -> None:
         width = block.norm_inter.normalized_shape[0]
         x, text = torch.randn(3, 5, width), torch.randn(3, 4, 16)
         base = unet.get_submodule(f"{adapter.places[0]}.attn2")
-        rules = Rules(intra=False, feed=False)
-        before, changed = block(x, frames, text, base, rules), x.clone()
+        rules, told = Rules(intra=False, feed=False), block.reads(text, base)
+        before, changed = block(x, frames, told, base, rules), x.clone()
         changed[2, 3] += torch.randn(width)
-        moved = (block(changed, frames, text, base, rules) - before).abs().sum(dim=-1) > 1e-6
+        moved = (block(changed, frames, told, base, rules) - before).abs().sum(dim=-1) > 1e-6
     assert moved[:, 3].all() and not moved[:, [0, 1, 2, 4]].any()
 
 

@@ -14,7 +14,7 @@ from layercli.core.errors import LayercliError
 from layercli.generate._joint import Sampling, Scene, sample_frames
 from layercli.generate.layerfusion import Options
 from layercli.models.hooks import AttentionCall, edited_attention, identity
-from layercli.models.reuse import deep_features_reused, deep_parts
+from layercli.models.reuse import TREND, deep_features_reused, deep_parts
 from tests import tiny
 
 X = {"embedded": (12, 16, 16), "sd15": (4, 16, 16), "sdxl": (4, 16, 16)}
@@ -49,7 +49,7 @@ def test_the_deep_parts_run_in_some_steps_and_the_outer_ones_in_all(model: Any) 
         calls_of(model.unet.mid_block.resnets[0], deep),
         calls_of(model.unet.up_blocks[-1].resnets[-1], outer),
     ]
-    times = [900, 700, 500, 300, 100, 50, 10]
+    times = [990, 950, 900, 700, 500, 300, 100, 50]
     plain = [ask(step, t) for step, t in enumerate(times)]
     deep.clear(), outer.clear()  # type: ignore[func-returns-value]
     with deep_features_reused(model.unets, 3):
@@ -60,25 +60,41 @@ def test_the_deep_parts_run_in_some_steps_and_the_outer_ones_in_all(model: Any) 
             seen.append(len(deep) > before)
     for hook in hooks:
         hook.remove()
-    assert seen == [True, True, False, False, True, False, False] and len(outer) == len(times)
+    assert seen == [True, True, True, False, False, True, False, False] and len(outer) == len(times)
     for full, one, two in zip(seen, plain, found, strict=True):
         assert torch.equal(one, two) == full
         assert two.isfinite().all()
 
 
-def test_what_is_reused_is_what_was_given_last(model: Any) -> None:
-    """With the same latents, and no time in the outer layers, a reusing step answers as the one before."""
+def test_what_is_reused_lies_on_the_line_of_the_last_two_answers(model: Any) -> None:
+    """Where the outer layers are blind to the time, and the picture stays the same."""
+    ask, part = asking(model), model.unet.mid_block
+    told: dict[int, Tensor] = {}
+
+    def note(time: int) -> Any:
+        return part.register_forward_hook(lambda module, given, answer: told.__setitem__(time, answer))
+
+    with deep_features_reused(model.unets, 2):
+        for t in (860, 700, 500):
+            hook = note(t)
+            ask(0, t)
+            hook.remove()
+    torch.testing.assert_close(told[500], told[700] + TREND * (told[700] - told[860]) * 200 / 160)
+    assert not torch.equal(told[500], told[700])
+
+
+def test_the_same_answer_twice_is_given_a_third_time(model: Any) -> None:
+    """With the same latents, and no time anywhere, a reusing step answers as the two before."""
     ask = asking(model)
-    outer = [model.unet.down_blocks[0].resnets[0], *model.unet.up_blocks[-1].resnets]
-    weights = [weight for part in outer for weight in part.time_emb_proj.parameters()]
+    weights = [weight for name, weight in model.unet.named_parameters() if ".time_emb_proj." in name]
     kept = [weight.clone() for weight in weights]
     try:
         torch._foreach_zero_(weights)
         with deep_features_reused(model.unets, 2):
-            answers = [ask(0, t) for t in (900, 700, 500)]
+            answers = [ask(0, t) for t in (860, 700, 500)]
     finally:
         torch._foreach_copy_(weights, kept)
-    assert not torch.equal(answers[0], answers[1])
+    assert torch.equal(answers[0], answers[1])
     torch.testing.assert_close(answers[2], answers[1], atol=1e-6, rtol=1e-5)
 
 
@@ -86,16 +102,16 @@ def test_a_walk_reuses_nothing_of_the_one_before_and_other_shapes_are_computed(m
     ask, more = asking(model), asking(model, 2)
     plain = ask(1, 800)
     with deep_features_reused(model.unets, 2):
-        ask(0, 900), ask(0, 700), ask(0, 500)  # type: ignore[func-returns-value]
+        ask(0, 850), ask(0, 700), ask(0, 500)  # type: ignore[func-returns-value]
         assert torch.equal(ask(1, 800), plain)
-        ask(0, 600)
+        ask(0, 600), ask(0, 500)  # type: ignore[func-returns-value]
         assert torch.equal(more(3, 400), asking(model, 2)(3, 400))
 
 
 def test_calls_of_one_step_are_kept_apart(model: Any) -> None:
     one, two = asking(model), asking(model, 2)
     with deep_features_reused(model.unets, 2):
-        for t in (900, 700):
+        for t in (860, 700):
             one(0, t), two(1, t)  # type: ignore[func-returns-value]
         assert one(0, 500).shape[0] == 1 and two(1, 500).shape[0] == 2
 
