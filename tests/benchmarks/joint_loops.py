@@ -178,8 +178,7 @@ def layerfusion_loop(model: Model, frames: int, steps: int, *, prior: str = "aut
 def layerdiffuse_loop(model: Model, frames: int, steps: int) -> Loop:
     """LayerDiffuse's joint weights, of random numbers: trios of foreground, background and whole picture."""
     request = _request(model, frames // 3, steps)
-    rank = 256 * int(model.unet.config.block_out_channels[0]) // 320  # type: ignore[union-attr, index]
-    sharing = AttentionSharing(model.unet, Settings(frames=3, rank=rank))
+    sharing = AttentionSharing(model.unet, Settings(frames=3, rank=_scaled(model, 256)))
     with torch.no_grad():
         for parameter in sharing.parameters():
             parameter.normal_(std=0.02)
@@ -197,7 +196,14 @@ def layerdiffuse_loop(model: Model, frames: int, steps: int) -> Loop:
 
 def dreamlayer_loop(model: Model, frames: int, steps: int) -> Loop:
     """DreamLayer with a fresh adapter whose shared attention counts as much as a frame's own."""
-    folder = DreamLayer(model.unet, DreamSettings(gate=0.5)).save(Path(tempfile.mkdtemp(prefix="adapter")))
+    plain = DreamSettings()
+    settings = DreamSettings(
+        gate=0.5,
+        rank=_scaled(model, plain.rank),
+        width=_scaled(model, plain.width),
+        heads=_scaled(model, plain.heads),
+    )
+    folder = DreamLayer(model.unet, settings).save(Path(tempfile.mkdtemp(prefix="adapter")))
     options = dreamlayer.Options(adapter=str(folder))
     request = _request(model, frames - 2, steps)
     return lambda on_step: dreamlayer.generate(request, model, options, lambda done, _: on_step(done))
@@ -205,7 +211,14 @@ def dreamlayer_loop(model: Model, frames: int, steps: int) -> Loop:
 
 def layerdiff_loop(model: Model, frames: int, steps: int, *, smg: float = 0.0) -> Loop:
     """LayerDiff with a fresh adapter, without a whole picture; self-mask guidance is half a batch more."""
-    adapter = LayerDiff(model.unet, DiffSettings(masks=not model.alpha))
+    plain = DiffSettings()
+    settings = DiffSettings(
+        masks=not model.alpha,
+        rank=_scaled(model, plain.rank),
+        width=_scaled(model, plain.width),
+        heads=_scaled(model, plain.heads),
+    )
+    adapter = LayerDiff(model.unet, settings)
     folder = adapter.save(Path(tempfile.mkdtemp(prefix="adapter")))
     options = layerdiff.Options(adapter=str(folder), smg=smg)
     request = _request(model, frames - 1, steps)
@@ -228,6 +241,13 @@ def loops_of(model: Model, methods: Sequence[str], fast: Sequence[int], frames: 
     for every in fast:
         loops[f"layerfusion, fast={every}"] = layerfusion_loop(model, frames, steps, prior=prior, fast=every)
     return loops
+
+
+def _scaled(model: Model, width: int) -> int:
+    """A width of what is put to SD1.5, as much narrower as the model is; other families are at their own."""
+    if not isinstance(model, SD15Model):
+        return width
+    return max(1, width * int(model.unet.config.block_out_channels[0]) // 320)  # type: ignore[union-attr, index]
 
 
 def _request(model: Model, foregrounds: int, steps: int) -> GenerateRequest:

@@ -18,6 +18,7 @@ from layercli.models.catalog import load_model
 from layercli.models.hooks import edited_attention
 from layercli.vision.grids import resized
 from tests import tiny
+from tests.apple import AppleHas
 from tests.decompose.made import ball, over, soft_iou, wall
 
 PHOTO = over(wall(64, 96), ball(64, 96), (0.8, 0.15, 0.1))
@@ -44,7 +45,8 @@ def test_whatever_the_model_draws_the_layers_are_the_photo(folder):
 def test_steps_are_counted_and_the_same_is_drawn_again(folder):
     model = load_model(folder)
     steps = []
-    one = draw_layers(model, PHOTO, options(folder), lambda done, total: steps.append((done, total)))
+    with AppleHas():
+        one = draw_layers(model, PHOTO, options(folder), lambda done, total: steps.append((done, total)))
     assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert one.shape[:2] == (2, 4)
     assert torch.equal(one, draw_layers(model, PHOTO, options(folder)))

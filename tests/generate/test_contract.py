@@ -22,6 +22,7 @@ from layercli.models.dreamlayer import DreamLayer
 from layercli.models.family import Model
 from layercli.models.layerdiff import LayerDiff, Settings
 from tests import tiny
+from tests.apple import AppleHas
 from tests.generate.asking import asked, same
 
 PACKAGE = "layercli.generate"
@@ -89,6 +90,21 @@ def test_a_stack_keeps_the_contract(model: Model, adapters: Any, method: str, ha
     assert len({total for _, total in told}) == 1
     assert same(stack, module.generate(request, model, options))
     assert not same(stack, module.generate(request.replace(seed=8), model, options))
+
+
+@every_method
+def test_nothing_is_asked_that_apples_gpus_lack(model: Model, adapters: Any, method: str) -> None:
+    module, options = options_of(method, model, adapters, fast="2")
+    with AppleHas():
+        stack = module.generate(asked(model), model, options)
+    assert len(stack.layers) > 2
+
+
+def test_the_guard_for_apples_gpus_sees_what_they_lack() -> None:
+    with AppleHas(), pytest.raises(AssertionError, match="float64"):
+        torch.ones(2).double()
+    with AppleHas(), pytest.raises(AssertionError, match="aa"):
+        torch.nn.functional.interpolate(torch.ones(1, 1, 8, 8), (3, 3), mode="bilinear", antialias=True)
 
 
 @every_method
