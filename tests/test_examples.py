@@ -69,17 +69,6 @@ def test_generate_from_python(tmp_path, model):
     assert "a cat" in read_stack(tmp_path / "cat.psd").names
 
 
-def test_qwen_on_a_photo(tmp_path):
-    model = tiny.qwen(tmp_path / "model")
-    photo = quantize(over(wall(), ball(), (0.8, 0.15, 0.1)))
-    Image.fromarray(photo).save(tmp_path / "photo.png")
-    more = ("--model", str(model), "--device", "cpu", "--dtype", "float32", "-O", "steps=1")
-    done = example("qwen.sh", tmp_path, "photo.png", "a ball", *more)
-    assert done.returncode == 0, done.stderr
-    assert "layer 1" in done.stdout
-    np.testing.assert_array_equal(read_stack(tmp_path / "drawn.psd").flatten_quantized()[..., :3], photo)
-
-
 def test_layerdiffuse_on_a_given_picture_too(tmp_path):
     model, weights = tiny.save("sd15", tmp_path / "sd15"), tiny.layerdiffuse(tmp_path / "weights", "sd15")
     more = ("--model", str(model), "-O", f"weights={weights}", "--size", "32x32", "--steps", "2")
