@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, nargs="?", default=Path("nouns.png"))
     parser.add_argument("--model", default="embedded")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=4.0)
     parser.add_argument("--style", default="")
     parser.add_argument("--nouns", nargs="*", default=list(COMMON_NOUNS))
