@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from layercli.core.errors import LayercliError
-from layercli.evaluate import kid
+from layercli.evaluate import kid, recognition
 from layercli.evaluate._rows import Rows, rows_from
 from layercli.evaluate._run import Evaluation
 from layercli.evaluate._statistics import interval
@@ -24,11 +24,12 @@ SCENES = (
     "a sky", "a sunset", "a foggy landscape", "an industrial station interior",
 )  # fmt: skip
 SYNONYMS: Mapping[str, str] = {
-    "kitty": "cat", "kitten": "cat", "puppy": "dog", "hound": "dog", "canine": "dog", "sedan": "car",
-    "plane": "airplane", "jet": "airplane", "airliner": "airplane", "cycle": "bicycle", "pony": "horse",
-    "stallion": "horse", "hare": "rabbit", "piglet": "pig", "hog": "pig", "yacht": "boat", "vessel": "boat",
-    "fortress": "castle", "cottage": "house", "donut": "doughnut", "eyeglasses": "glasses",
-    "cellphone": "phone", "sneaker": "shoe", "textbook": "book",
+    word: recognition.SYNONYMS[word]
+    for word in (
+        "kitty", "kitten", "puppy", "hound", "canine", "sedan", "plane", "jet", "airliner", "cycle", "pony",
+        "stallion", "hare", "piglet", "hog", "yacht", "vessel", "fortress", "cottage", "donut", "eyeglasses",
+        "cellphone", "sneaker", "textbook",
+    )
 }  # fmt: skip
 """Words that no caption of the embedded model's training has, and their nouns, which many have."""
 TOP1_GOAL, TOP5_GOAL, SYNONYM_GOAL, SECONDS_GOAL = 0.60, 0.85, 0.15, 10.0

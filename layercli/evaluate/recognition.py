@@ -27,6 +27,9 @@ SYNONYMS: Mapping[str, str] = {
     "cottage": "house", "home": "house", "telephone": "phone", "smartphone": "phone", "blossom": "flower",
     "rose": "flower", "sneaker": "shoe", "spectacles": "glasses", "present": "gift", "burger": "hamburger",
     "donut": "doughnut", "sparrow": "bird", "novel": "book", "piglet": "pig", "android": "robot",
+    "canine": "dog", "jet": "airplane", "airliner": "airplane", "cycle": "bicycle", "stallion": "horse",
+    "hog": "pig", "yacht": "boat", "vessel": "boat", "fortress": "castle", "eyeglasses": "glasses",
+    "cellphone": "phone", "textbook": "book",
 }  # fmt: skip
 
 

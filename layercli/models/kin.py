@@ -16,6 +16,7 @@ from layercli.core.errors import LayercliError
 
 FILE = "kin.json"
 _WORD = re.compile(r"\b[^\W\d_]+(?:'s)?\b")
+_WITH_ARTICLE = re.compile(r"(?:\b(an?)(\s+))?" + _WORD.pattern, re.IGNORECASE)
 
 
 def plain_word(word: str) -> str:
@@ -62,7 +63,14 @@ class Kin:
 
     def read(self, prompt: str) -> str:
         """The prompt with every word that has kin put in words the model knows."""
-        return _WORD.sub(lambda found: self.of(found[0]) or found[0], prompt) if self.nouns else prompt
+        return _WITH_ARTICLE.sub(self._read, prompt) if self.nouns else prompt
+
+    def _read(self, found: re.Match[str]) -> str:
+        article, space = found[1] or "", found[2] or ""
+        word = found[0][len(article + space) :]
+        if not (noun := self.of(word)):
+            return found[0]
+        return (("an" if noun[0] in "aeiou" else "a") + space if article else "") + noun
 
     def found_in(self, prompt: str) -> Iterator[tuple[str, str]]:
         """(word, noun) for each word of a prompt that is read as another."""

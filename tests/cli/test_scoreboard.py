@@ -107,6 +107,11 @@ def test_the_better_method_gets_the_points():
     assert compare_methods({"layerfusion": good}) == {}
 
 
+def test_a_synonym_is_judged_by_its_noun():
+    nouns = tuple(board.SYNONYMS.values())
+    assert {word: noun_in(f"a {word}", nouns) for word in board.SYNONYMS} == dict(board.SYNONYMS)
+
+
 def test_synonyms_are_in_no_caption():
     counts = embedded_words().counts
     assert not [word for word in board.SYNONYMS if word in counts]

@@ -26,8 +26,10 @@ def encoder() -> StaticTextEncoder:
 
 
 def test_a_word_without_captions_is_read_as_its_noun_to_the_bit(encoder: StaticTextEncoder) -> None:
-    asked = encoder.encode(["a stallion, flat", "two Hounds' bones", "a PIGLET"])[0]
-    plain = encoder.encode(["a horse, flat", "two dog' bones", "a pig"])[0]
+    asked = encoder.encode(
+        ["a stallion, flat", "two Hounds' bones", "an  infant on a Jet", "a 3d aeroplane"]
+    )[0]
+    plain = encoder.encode(["a horse, flat", "two dog' bones", "a  baby on an airplane", "a 3d airplane"])[0]
     assert torch.equal(asked, plain)
 
 
