@@ -59,7 +59,7 @@ def test_generate_from_the_shell(tmp_path, model):
 def test_models(tmp_path):
     done = example("models.sh", tmp_path)
     assert done.returncode == 0, done.stderr
-    for word in ("CreativeML OpenRAIL-M", "memory gib", "13,832,012", "text/model.safetensors"):
+    for word in ("CreativeML OpenRAIL-M", "memory gib", "13,832,396", "text/model.safetensors"):
         assert word in done.stdout
 
 
@@ -67,6 +67,17 @@ def test_generate_from_python(tmp_path, model):
     done = example("generate.py", tmp_path, "cat.psd", model, "2")
     assert done.returncode == 0, done.stderr
     assert "a cat" in read_stack(tmp_path / "cat.psd").names
+
+
+def test_qwen_on_a_photo(tmp_path):
+    model = tiny.qwen(tmp_path / "model")
+    photo = quantize(over(wall(), ball(), (0.8, 0.15, 0.1)))
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    more = ("--model", str(model), "--device", "cpu", "--dtype", "float32", "-O", "steps=1")
+    done = example("qwen.sh", tmp_path, "photo.png", "a ball", *more)
+    assert done.returncode == 0, done.stderr
+    assert "layer 1" in done.stdout
+    np.testing.assert_array_equal(read_stack(tmp_path / "drawn.psd").flatten_quantized()[..., :3], photo)
 
 
 def test_layerdiffuse_on_a_given_picture_too(tmp_path):
