@@ -81,10 +81,22 @@ def cut_out(foregrounds: Tensor, whole: Tensor, dilate: int) -> Tensor:
     return torch.cat([around, reach], dim=1)
 
 
+def read_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What a folder of these latents tells of itself, and its rows; raises LayercliError where it is none."""
+    if not (folder / "index.jsonl").is_file():
+        raise LayercliError(
+            f"No latents of layered pictures in {folder}.",
+            f"Make them: layercli data layered-latents --out {folder}",
+        )
+    about: dict[str, Any] = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
+    with (folder / "index.jsonl").open(encoding="utf-8") as lines:
+        return about, [json.loads(line) for line in lines]
+
+
 def placed_foregrounds(folders: Sequence[Path], autoencoder: str) -> tuple[list[dict[str, Any]], np.ndarray]:
     """The foregrounds of layered pictures, each in its place on the canvas, as pictures of their own.
 
-    autoencoder: the folder whose latents are wanted. -> rows (kind "placed", caption, style, box) and scaled
+    autoencoder: the folder whose latents are wanted. -> rows (kind "placed", caption, style) and scaled
     latents (N, 2, C, h, w). Raises LayercliError where the folder's latents are of another autoencoder.
     """
     rows: list[dict[str, Any]] = []
@@ -92,27 +104,20 @@ def placed_foregrounds(folders: Sequence[Path], autoencoder: str) -> tuple[list[
     file = f"{WEIGHTS}.safetensors"
     wanted = [*file_hashes([Path(autoencoder) / file]).values()] if autoencoder else []
     for folder in folders:
-        if not (folder / "index.jsonl").is_file():
-            raise LayercliError(
-                f"No latents of layered pictures in {folder}.",
-                f"Make them: layercli data layered-latents --out {folder}",
-            )
-        about = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
+        about, pictures = read_index(folder)
         if [about["weights"].get(f"autoencoder/{file}")] != wanted:
             raise LayercliError(
                 f"The latents in {folder} are not of the autoencoder in {autoencoder or '(none named)'}.",
                 "Name theirs: -O autoencoder=DIR",
             )
         shards: dict[str, np.ndarray] = {}
-        with (folder / "index.jsonl").open(encoding="utf-8") as lines:
-            for row in map(json.loads, lines):
-                shard = row["shard"]
-                if shard not in shards:
-                    shards[shard] = np.load(folder / f"frames-{shard}.npy", mmap_mode="r")
-                for layer, box in enumerate(row["boxes"], 1):
-                    told = {"kind": "placed", "caption": row["captions"][layer], "style": row["style"]}
-                    rows.append(told | {"box": box})
-                    parts.append(shards[shard][row["first"] + layer])
+        for row in pictures:
+            shard = row["shard"]
+            if shard not in shards:
+                shards[shard] = np.load(folder / f"frames-{shard}.npy", mmap_mode="r")
+            for layer in range(1, len(row["boxes"]) + 1):
+                rows.append({"kind": "placed", "caption": row["captions"][layer], "style": row["style"]})
+                parts.append(shards[shard][row["first"] + layer])
     return rows, np.stack(parts)
 
 

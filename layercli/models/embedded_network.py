@@ -20,12 +20,12 @@ SCHEDULER = {
 }
 
 
-def embedded_unet(latent_channels: int, channels: tuple[int, ...], classes: int = 3) -> SmallUNet:
+def embedded_unet(latent_channels: int, channels: tuple[int, ...]) -> SmallUNet:
     """Three levels; ResNet blocks alone at 16x16 (attention over 256 tokens is what costs on a CPU).
 
     Text enters by cross-attention at 8x8 and 4x4 and, pooled, with the time; the frame's kind (foreground,
-    background, global, and a foreground in its place where there are 4) is a class embedding. No text is
-    a zero vector; padding rows are zero and not masked.
+    background, global; `with_placed` adds one) is a class embedding. No text is a zero vector; padding rows
+    are zero and not masked.
     """
     return SmallUNet(
         sample_size=16,
@@ -34,7 +34,7 @@ def embedded_unet(latent_channels: int, channels: tuple[int, ...], classes: int 
         block_out_channels=channels,
         attention_head_dim=[width // 32 for width in channels],
         cross_attention_dim=256,
-        num_class_embeds=classes,
+        num_class_embeds=3,
     )
 
 
@@ -47,9 +47,8 @@ def with_placed(unet: SmallUNet) -> SmallUNet:
     """The network with a class for foregrounds in their places, which begins as that of foregrounds."""
     classes = unet.class_embedding
     if classes.num_embeddings <= PLACED:
-        more = torch.nn.Embedding(PLACED + 1, classes.embedding_dim)
-        more.weight.data = torch.cat([classes.weight.data, classes.weight.data[:1]])
-        unet.class_embedding = more
+        known = classes.weight.detach()
+        unet.class_embedding = torch.nn.Embedding.from_pretrained(torch.cat([known, known[:1]]), freeze=False)
         unet.config["num_class_embeds"] = PLACED + 1
     return unet
 

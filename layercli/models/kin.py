@@ -15,14 +15,18 @@ from pathlib import Path
 from layercli.core.errors import LayercliError
 
 FILE = "kin.json"
-_WORD = re.compile(r"\b[^\W\d_]+(?:'s)?\b")
-_WITH_ARTICLE = re.compile(r"(?:\b(an?)(\s+))?" + _WORD.pattern, re.IGNORECASE)
+WORD = re.compile(r"\b[^\W\d_]+(?:'s)?\b")
+_WITH_ARTICLE = re.compile(r"(?:\b(an?)(\s+))?" + WORD.pattern, re.IGNORECASE)
+
+
+def unaccented(text: str) -> str:
+    """In lower case, without accents."""
+    return "".join(c for c in unicodedata.normalize("NFD", text.lower()) if not unicodedata.combining(c))
 
 
 def plain_word(word: str) -> str:
     """In lower case, without accents and a genitive's ending."""
-    bare = "".join(c for c in unicodedata.normalize("NFD", word.lower()) if not unicodedata.combining(c))
-    return bare.removesuffix("'s")
+    return unaccented(word).removesuffix("'s")
 
 
 def base_forms(word: str) -> list[str]:
@@ -74,7 +78,7 @@ class Kin:
 
     def found_in(self, prompt: str) -> Iterator[tuple[str, str]]:
         """(word, noun) for each word of a prompt that is read as another."""
-        for found in _WORD.finditer(prompt):
+        for found in WORD.finditer(prompt):
             word, noun = plain_word(found[0]), self.of(found[0])
             if noun not in ("", word):
                 yield word, noun

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from layercli.core.errors import LayercliError
-from layercli.models.kin import base_forms, plain_word
+from layercli.models.kin import WORD, base_forms, unaccented
 from layercli.models.text_static import EMBEDDED_FOLDER, StaticTextEncoder
 
 VOCABULARY = EMBEDDED_FOLDER.parent / "vocabulary.json"
@@ -45,7 +45,7 @@ class UnknownWord(NamedTuple):
 
 def _plain_words(prompt: str) -> list[str]:
     """Lower-case words without accents, in order, each once; any script, nothing with digits (`3d`)."""
-    return list(dict.fromkeys(plain_word(word) for word in re.findall(r"\b[^\W\d_]+(?:'s)?\b", prompt)))
+    return list(dict.fromkeys(word.removesuffix("'s") for word in WORD.findall(unaccented(prompt))))
 
 
 class KnownWords:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from layercli.core.errors import LayercliError
 from layercli.core.pixels import save_png
 from layercli.core.sheet import draw_grid
+from layercli.data.layered_latents import read_index
 from layercli.models.adapters import Adapter
 from layercli.models.catalog import load_model
 from layercli.models.family import Model
@@ -243,19 +244,12 @@ def train_adapter(
 
 
 def _rows_of(folder: Path, options: AdapterOptions, model: Model) -> list[dict[str, Any]]:
-    if not (folder / "index.jsonl").is_file():
-        raise LayercliError(
-            f"No latents of layered pictures in {folder}.",
-            f"Make them: layercli data layered-latents --out {folder}",
-        )
-    about = json.loads((folder / "latents.json").read_text(encoding="utf-8"))
+    about, rows = read_index(folder)
     if not _same_encoder(about["weights"], model.weight_hashes()):
         raise LayercliError(
             f"The latents in {folder} were made by the encoder of another model.",
             f"Make them again: layercli data layered-latents -O model={options.model} --out {folder}-2",
         )
-    with (folder / "index.jsonl").open(encoding="utf-8") as lines:
-        rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
     kept = [row for row in rows if min(map(_area, row["boxes"])) >= options.smallest_box]
     if not kept:
         raise LayercliError(
