@@ -93,11 +93,20 @@ def read_index(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return about, [json.loads(line) for line in lines]
 
 
-def placed_foregrounds(folders: Sequence[Path], autoencoder: str) -> tuple[list[dict[str, Any]], np.ndarray]:
+def box_area(box: Sequence[float]) -> float:
+    """The share of the canvas that a box (left, top, right, bottom), in shares of its sides, takes."""
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
+
+
+def placed_foregrounds(
+    folders: Sequence[Path], autoencoder: str, smallest_box: float = 0.0
+) -> tuple[list[dict[str, Any]], np.ndarray]:
     """The foregrounds of layered pictures, each in its place on the canvas, as pictures of their own.
 
-    autoencoder: the folder whose latents are wanted. -> rows (kind "placed", caption, style) and scaled
-    latents (N, 2, C, h, w). Raises LayercliError where the folder's latents are of another autoencoder.
+    autoencoder: the folder whose latents are wanted; smallest_box: the share of the canvas under which a
+    foreground's box is too small. -> rows (kind "placed", caption, style, weight) and scaled latents (N, 2,
+    C, h, w). Raises LayercliError where a folder's latents are of another autoencoder, or all are too small.
     """
     rows: list[dict[str, Any]] = []
     parts: list[np.ndarray] = []
@@ -115,9 +124,16 @@ def placed_foregrounds(folders: Sequence[Path], autoencoder: str) -> tuple[list[
             shard = row["shard"]
             if shard not in shards:
                 shards[shard] = np.load(folder / f"frames-{shard}.npy", mmap_mode="r")
-            for layer in range(1, len(row["boxes"]) + 1):
-                rows.append({"kind": "placed", "caption": row["captions"][layer], "style": row["style"]})
+            for layer, box in enumerate(row["boxes"], 1):
+                if box_area(box) < smallest_box:
+                    continue
+                about_it = {"kind": "placed", "caption": row["captions"][layer], "style": row["style"]}
+                rows.append(about_it | {"weight": 1.0})
                 parts.append(shards[shard][row["first"] + layer])
+    if not rows:
+        raise LayercliError(
+            "No foreground of the layered pictures is that large.", "Lower the limit: -O smallest_box=0.1"
+        )
     return rows, np.stack(parts)
 
 

@@ -61,7 +61,7 @@ def draw_weights(
     common: dict[str, list[int]] = defaultdict(list)
     familiar: dict[str, list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
-        if row["kind"] != "foreground":
+        if row["kind"] not in ("foreground", "placed"):
             continue
         if noun := plain_noun(row["caption"]):
             common[noun].append(i)

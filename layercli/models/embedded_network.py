@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from layercli.core.errors import LayercliError
 from layercli.models.small_unet import PLACED, SmallUNet
 
 SHARD = "15MB"  # files stay under 16 MiB, so that any repository takes them
@@ -50,6 +51,25 @@ def with_placed(unet: SmallUNet) -> SmallUNet:
         known = classes.weight.detach()
         unet.class_embedding = torch.nn.Embedding.from_pretrained(torch.cat([known, known[:1]]), freeze=False)
         unet.config["num_class_embeds"] = PLACED + 1
+    return unet
+
+
+def blended(unet: SmallUNet, other: SmallUNet, share: float) -> SmallUNet:
+    """The network with its weights taken for `share`, and those of another of its making for the rest.
+
+    Between a network and what it was trained on to lies, at no cost when it draws, one that keeps more of
+    both: WiSE-FT, arXiv 2109.01903. Raises LayercliError where the two are not of one shape.
+    """
+    if unet.config["num_class_embeds"] > PLACED:
+        other = with_placed(other)
+    ours, theirs = unet.state_dict(), other.state_dict()
+    shapes = [{name: value.shape for name, value in weights.items()} for weights in (ours, theirs)]
+    if shapes[0] != shapes[1]:
+        raise LayercliError(
+            "The two networks to blend are not of one shape.",
+            "Blend a network with the one it was trained on from: -O blend=DIR",
+        )
+    unet.load_state_dict({name: theirs[name].lerp(value, share) for name, value in ours.items()})
     return unet
 
 

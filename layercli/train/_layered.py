@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from layercli.core.errors import LayercliError
 from layercli.core.pixels import save_png
 from layercli.core.sheet import draw_grid
-from layercli.data.layered_latents import read_index
+from layercli.data.layered_latents import box_area, read_index
 from layercli.models.adapters import Adapter
 from layercli.models.catalog import load_model
 from layercli.models.family import Model
@@ -250,17 +250,12 @@ def _rows_of(folder: Path, options: AdapterOptions, model: Model) -> list[dict[s
             f"The latents in {folder} were made by the encoder of another model.",
             f"Make them again: layercli data layered-latents -O model={options.model} --out {folder}-2",
         )
-    kept = [row for row in rows if min(map(_area, row["boxes"])) >= options.smallest_box]
+    kept = [row for row in rows if min(map(box_area, row["boxes"])) >= options.smallest_box]
     if not kept:
         raise LayercliError(
             f"No picture in {folder} has foregrounds that large.", "Lower the limit: -O smallest_box=0.1"
         )
     return kept
-
-
-def _area(box: Sequence[float]) -> float:
-    left, top, right, bottom = box
-    return (right - left) * (bottom - top)
 
 
 def _tensor(parts: list[np.ndarray]) -> Tensor:

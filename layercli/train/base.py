@@ -37,7 +37,8 @@ class Options(LoopOptions):
     common_share, familiar_share: of the foregrounds that are drawn, those of the nouns that stand first and
     those of the sixty other familiar ones.
     placed: folders of layered pictures' latents; their foregrounds, which lie in their places on a canvas,
-    are a kind of their own, for the methods that draw layers so.
+    are a kind of their own, for the methods that draw layers so. smallest_box: of these, those whose box
+    takes a smaller share of the canvas are left out.
     shares: how often a foreground, a background, a global frame and, with placed, one of these is drawn.
     text: the text encoder's folder; the one that ships with layercli when empty.
     autoencoder: its folder, to draw a sheet of samples at every checkpoint; none when empty.
@@ -59,6 +60,7 @@ class Options(LoopOptions):
     common_share: float = 0.6
     familiar_share: float = 0.0
     placed: str = ""
+    smallest_box: float = 0.0
     shares: tuple[float, ...] = (0.64, 0.16, 0.2)
     snr_gamma: float = 0.0
     time_power: float = 0.75
@@ -104,13 +106,15 @@ class LatentFrames:
             )
 
     def _add_placed(self, folders: Sequence[Path]) -> None:
-        """Foregrounds in their places: equally often drawn, scaled latents as their encoder gave them."""
-        rows, latents = placed_foregrounds(folders, self.options.autoencoder)
+        """Foregrounds in their places, scaled latents as their encoder gave them; nouns as of foregrounds."""
+        options = self.options
+        rows, latents = placed_foregrounds(folders, options.autoencoder, options.smallest_box)
         first = len(self.rows)
         self.rows += rows
         levels = (latents * self.scale.numpy() + self.shift.numpy()) * LEVELS
         self.latents = np.concatenate([self.latents, levels.round().clip(-LEVELS, LEVELS).astype(np.int8)])
-        self.by_kind.append((np.arange(first, len(self.rows)), np.arange(1, len(rows) + 1) / len(rows)))
+        weights = draw_weights(rows, options.common_share, options.familiar_share)
+        self.by_kind.append((np.arange(first, len(self.rows)), weights.cumsum()))
 
     @property
     def channels(self) -> int:

@@ -21,7 +21,7 @@ from layercli.models.adapters import (
     read_config,
     write_config,
 )
-from layercli.models.embedded_network import load_unet, save_unet
+from layercli.models.embedded_network import blended, load_unet, save_unet
 from layercli.models.rgba_autoencoder import load_autoencoder
 from layercli.models.text_static import EMBEDDED_FOLDER
 
@@ -34,13 +34,17 @@ ADAPTERS = ("dreamlayer", "layerdiff")
 class Options:
     """The folders that the stages wrote, and where the model goes.
 
-    text: the text encoder's folder; the one that ships with layercli when empty. dreamlayer, layerdiff: the
+    text: the text encoder's folder; the one that ships with layercli when empty. blend: the folder of a base
+    whose weights are mixed into those of `base`, such as the one it was trained on from; share: how much of
+    the mixture is `base`. dreamlayer, layerdiff: the
     folders of adapters trained on this base; none, or those that are in `out` already, when empty.
     """
 
     autoencoder: str = "runs/autoencoder"
     base: str = "runs/base"
     text: str = ""
+    blend: str = ""
+    share: float = 0.8
     dreamlayer: str = ""
     layerdiff: str = ""
     out: str = "runs/model"
@@ -111,14 +115,24 @@ def train(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     """
     out = Path(options.out)
     before = _report_in(out)
-    for part, stage in ((options.autoencoder, "autoencoder"), (options.base, "unet")):
+    if not 0 <= options.share <= 1:
+        raise LayercliError(f"share={options.share:g} is no share of a mixture.", "Try: -O share=0.8")
+    parts = [(options.autoencoder, "autoencoder"), (options.base, "unet")]
+    for part, stage in [*parts, (options.blend, "unet")] if options.blend else parts:
         if not (Path(part) / stage / "config.json").is_file():
             raise LayercliError(f"There is no trained {stage} in {part}.", "Train it: layercli train --help")
     load_autoencoder(Path(options.autoencoder) / "autoencoder").to(torch.float16).save_pretrained(
         out / "autoencoder"
     )
     on_step(1, 3)
-    save_unet(load_unet(Path(options.base) / "unet"), out, torch.float16)
+    unet = load_unet(Path(options.base) / "unet")
+    if options.blend:
+        blend = Path(options.blend)
+        other = _hashes(
+            blend, sorted(blend.glob("unet/*.safetensors"))
+        )  # before `out`, if it is that, changes
+        unet = blended(unet, load_unet(blend / "unet"), options.share)
+    save_unet(unet, out, torch.float16)
     on_step(2, 3)
     text = Path(options.text or EMBEDDED_FOLDER)
     if text.resolve() != (out / "text").resolve():
@@ -130,6 +144,8 @@ def train(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     for file in files:
         file.chmod(0o644)  # safetensors writes for the owner alone
     reports = {part: report_of(Path(folder), part) if folder else {} for part, folder in folders.items()}
+    if options.blend:
+        reports["base"] |= {"blend": {"share": options.share, "with": other}}
     report = {
         **{
             part: told if any(told.values()) else before.get(part, told)

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from layercli.core.errors import LayercliError
 from layercli.data import composed, corpus, latents, layered
 from layercli.data import layered_latents as all_frames
+from layercli.data.layered_latents import box_area, placed_foregrounds
+from layercli.data.pictures import draw_weights
 from layercli.models.catalog import WEIGHTS
 from layercli.models.embedded import EmbeddedModel
-from layercli.models.embedded_network import embedded_unet, load_unet, save_unet
+from layercli.models.embedded_network import embedded_unet, load_unet, save_unet, with_placed
 from layercli.models.rgba_autoencoder import flatten_on_gray, load_autoencoder, unflatten_from_gray
 from layercli.models.small_unet import PLACED
 from layercli.train import autoencoder as stage_one
@@ -249,6 +251,22 @@ def test_placed_foregrounds_need_their_encoder_and_a_share(trained: Path, placed
         stage_two.LatentFrames(data, stage_two.Options(placed=str(trained), autoencoder=encoder))
 
 
+def test_placed_foregrounds_are_drawn_by_their_nouns_and_not_too_small(placed: Path, trained: Path) -> None:
+    encoder = str(trained / "model" / "autoencoder")
+    rows = [json.loads(line) for line in (placed / "index.jsonl").read_text(encoding="utf-8").splitlines()]
+    areas = sorted(box_area(box) for row in rows for box in row["boxes"])
+    all_of_them, latents = placed_foregrounds([placed], encoder)
+    assert len(all_of_them) == len(latents) == len(areas)
+    large, latents = placed_foregrounds([placed], encoder, areas[1])
+    assert len(large) == len(latents) == len([area for area in areas if area >= areas[1]]) < len(areas)
+    with pytest.raises(LayercliError, match="that large"):
+        placed_foregrounds([placed], encoder, 1.01)
+    cats = [{"kind": "placed", "caption": "a cat", "weight": 1.0}] * 3
+    dog = [{"kind": "placed", "caption": "a dog", "weight": 1.0}]
+    rest = [{"kind": "placed", "caption": "a thing of no name", "weight": 1.0}]
+    assert draw_weights(cats + dog + rest, 0.6) == pytest.approx([0.1, 0.1, 0.1, 0.3, 0.4])
+
+
 def test_the_velocity_loss_is_zero_for_the_truth_and_weighs_as_min_snr_says() -> None:
     truth = torch.randn(3, 2, 4, 4)
     snr = torch.tensor([0.1, 5.0, 100.0])
@@ -269,6 +287,33 @@ def test_the_parts_are_put_together_as_a_model_folder(trained: Path, tmp_path: P
     assert model.weight_hashes().items() >= report["sha256"].items()
     assert report["autoencoder"]["last"]["step"] == 40
     assert report["autoencoder"]["options"]["crop"] == 64
+
+
+def test_a_base_is_blended_with_the_one_before_it(trained: Path, tmp_path: Path) -> None:
+    before, after = embedded_unet(12, (32, 32, 32)), with_placed(embedded_unet(12, (32, 32, 32)))
+    save_unet(before, tmp_path / "before", torch.float32)
+    save_unet(after, tmp_path / "after", torch.float32)
+    parts = {
+        "autoencoder": str(trained / "one"),
+        "base": str(tmp_path / "after"),
+        "out": str(tmp_path / "model"),
+    }
+    export.train(export.Options(**parts, blend=str(tmp_path / "before"), share=0.75))
+    mixed = load_unet(tmp_path / "model" / "unet")
+    name = "conv_in.weight"
+    expected = 0.25 * before.state_dict()[name] + 0.75 * after.state_dict()[name]
+    assert torch.allclose(mixed.state_dict()[name], expected, atol=1e-3)
+    classes = [unet.class_embedding.weight.detach() for unet in (before, after, mixed)]
+    assert torch.allclose(classes[2][3], 0.25 * classes[0][0] + 0.75 * classes[1][3], atol=1e-3)
+    told = json.loads((tmp_path / "model" / "training.json").read_text())["base"]["blend"]
+    assert told["share"] == 0.75 and list(told["with"]) == ["unet/diffusion_pytorch_model.safetensors"]
+    save_unet(embedded_unet(12, (32, 32, 64)), tmp_path / "other", torch.float32)
+    for wrong, said in (
+        ({"blend": str(tmp_path / "other")}, "not of one shape"),
+        ({"share": 1.2}, "no share"),
+    ):
+        with pytest.raises(LayercliError, match=said):
+            export.train(export.Options(**parts, **wrong))
 
 
 def test_training_on_from_a_model_keeps_what_is_known_of_it(tmp_path: Path) -> None:
