@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from layercli.core.html import page_head
 from layercli.core.score import Score
 from layercli.evaluate._document import figure
-from layercli.evaluate._html import STYLE, score_table, thumbnail
+from layercli.evaluate._html import score_table, thumbnail
 
 _MORE = """
 .nouns { display: grid; grid-template-columns: repeat(auto-fill, minmax(17rem, 1fr)); gap: .5rem 1rem }
@@ -23,8 +24,7 @@ def as_page(board: Mapping[str, Any], thumbnails: Mapping[str, Sequence[np.ndarr
     """The page of a scoreboard; thumbnails: noun -> (H, W, 4) pictures."""
     about = board["model"]
     parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>Scoreboard of {escape(about['name'])}</title><style>{STYLE}{_MORE}</style>",
+        page_head(f"Scoreboard of {about['name']}", _MORE),
         f"<h1>Scoreboard of {escape(about['name'])}</h1>",
         f"<p class=faint>{board['objects']} objects of {len(board['recognition']['by_noun'])} nouns, "
         f"{len(board['seeds'])} seed(s), {about['steps']} steps, guidance {about['guidance']:g}. "

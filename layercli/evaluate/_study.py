@@ -18,7 +18,8 @@ import numpy as np
 
 from layercli.core.composite import over
 from layercli.core.errors import LayercliError
-from layercli.evaluate._html import STYLE, thumbnail
+from layercli.core.html import page_head
+from layercli.evaluate._html import thumbnail
 from layercli.evaluate._run import Run
 from layercli.evaluate._sample import Sample, no_samples
 from layercli.evaluate._statistics import interval
@@ -185,8 +186,7 @@ def _page(study: str, bodies: Sequence[str], mode: Mode) -> str:
         else "Which set of layers makes the better picture: clean objects, a complete background, a whole?"
     )
     return (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>Picture study</title><style>{STYLE}{_MORE}</style><h1>Picture study</h1>"
+        f"{page_head('Picture study', _MORE)}<h1>Picture study</h1>"
         f"<p>{escape(asked)} <span class=faint id=place></span></p>"
         "<p><label>Your initials <input id=rater></label></p>"
         + "".join(bodies)

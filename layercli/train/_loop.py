@@ -25,6 +25,7 @@ from layercli.core.errors import LayercliError
 from layercli.models.family import resolve_device
 from layercli.models.precision import fast_layout, mixed_precision
 from layercli.train._muon import Muon, takes
+from layercli.train._report import write_report
 
 OnStep = Callable[[int, int], None]
 LOG_EVERY = 20
@@ -154,8 +155,8 @@ def run_loop(
     """Train `model` in place on `loss_at(model, step, device)`; leaves the averaged weights in it.
 
     Returns the number of steps done. `out/options.json` holds what was asked, `out/log.jsonl` gets a row
-    every 20 steps, `out/state.pt` is the checkpoint. `on_checkpoint(step)` runs with the averaged weights in
-    place (sample sheets, exports).
+    every 20 steps, `out/state.pt` is the checkpoint, and `out/report.html` shows curves and samples up to it.
+    `on_checkpoint(step)` runs with the averaged weights in place (sample sheets, exports).
     """
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -194,6 +195,7 @@ def run_loop(
         average.copy_to(trained)
         model.eval()
         on_checkpoint(step)
+        write_report(out, type(options).__module__.rpartition(".")[2], step, options.steps)
         model.train()
         with torch.no_grad():
             for parameter, value in zip(trained, kept, strict=True):
