@@ -14,14 +14,27 @@ from layercli.cli.output import Output
 from layercli.core import registry
 
 
-def plugin_group(package: str, make_command: Callable[[str], Callable[..., None]], help: str) -> typer.Typer:
-    """Build a group with one command per plug-in; make_command(name) gives the function it runs."""
+def plugin_group(
+    package: str,
+    make_command: Callable[[str], Callable[..., None]],
+    help: str,
+    more: Mapping[str, Callable[..., None]] | None = None,
+) -> typer.Typer:
+    """Build a group with one command per plug-in; make_command(name) gives the function it runs.
+
+    more: commands beside them, which stand first; their docstrings are their help.
+    """
+    beside = more or {}
 
     class PluginGroup(TyperGroup):
         def list_commands(self, ctx: Any) -> list[str]:
-            return list(registry.plugins(package))
+            return [*beside, *registry.plugins(package)]
 
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            if cmd_name in beside:
+                alone = new_app()
+                alone.command(cmd_name)(beside[cmd_name])
+                return with_output_flags(typer.main.get_command(alone))
             fields = registry.outline(package, cmd_name)
             listed = "\n\n".join(f"{name}: {text}" for name, text in fields.items())
             one_line = registry.plugins(package)[cmd_name]

@@ -45,13 +45,16 @@ def test_own_files_become_a_data_set(run, here):
         canvas=Size(64, 64), layers=(Layer(name="a wall", rgba=ground), Layer(name="a cat", rgba=cat))
     )
     psd.write(stack, here / "mine/one.psd", psd.Options())
-    result = run("data", "files", "--data", "mine", "--out", "set", "-O", "size=32", "--json")
-    assert result.exit_code == 0, result.output
-    assert json.loads((here / "set/index.jsonl").read_text())["captions"] == [
-        "a wall",
-        "a cat",
-        "a cat, a wall",
-    ]
+    for words, out in (
+        (("files", "--data", "mine"), "set"),
+        (("build", "--from-files", "mine", "--jobs", "1"), "same"),
+    ):
+        result = run("data", *words, "--out", out, "-O", "size=32", "--json")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout) == {"made": out}
+    told = json.loads((here / "set/index.jsonl").read_text())
+    assert told["captions"] == ["a wall", "a cat", "a cat, a wall"]
+    assert json.loads((here / "same/index.jsonl").read_text()) == told
 
 
 def test_a_data_set_is_built_and_its_folder_told(run, here):
@@ -69,6 +72,8 @@ def test_a_layered_set_tells_what_it_holds(run, here):
     assert result.exit_code == 0, result.stderr
     assert result.stdout.strip() == "layers"
     assert "pictures: 3\nforegrounds: 1 3\n" in result.stderr and "licences: CC0-1.0 3" in result.stderr
+    words = ("--from-data", "set", "--out", "again", "-O", "samples=3", "-O", "counts=1")
+    assert run("data", "build", *words).stderr == result.stderr
 
 
 def test_a_stage_is_trained_resumed_and_its_folder_told(run, here):
@@ -94,6 +99,10 @@ def test_a_stage_is_trained_resumed_and_its_folder_told(run, here):
         (("train", "autoencoder", "--data", "none"), "none"),
         (("train", "autoencoder", "--steps", "many"), "--steps"),
         (("train", "base", "-O", "size"), '"size" is not KEY=VALUE.'),
+        (("data", "build", "--from-photos", "a", "--from-files", "b"), "from one source"),
+        (("data", "build"), "No prepared data set in runs/data."),
+        (("data", "build", "--from-models", "none"), "No furniture catalogues (*.sh3f) in none."),
+        (("data", "build", "--from-prompts", "none.txt"), "none.txt"),
     ],
 )
 def test_bad_input_is_one_sentence(refused, words, told):
