@@ -24,7 +24,7 @@ from PIL import Image
 
 from layercli.core.errors import LayercliError
 from layercli.data._layered_source import Layered, Limits, Source, fingerprint
-from layercli.data._shards import add_frames, hold_to, write_text
+from layercli.data._shards import add_frames, held_to, write_text
 
 SHARD = 128
 ALIKE = 3
@@ -71,16 +71,15 @@ def write_set(
     asked: what decides the pixels, fit for JSON; open_source: makes the source, once in every process.
     Raises LayercliError when the folder holds a set that was asked for in other words.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    hold_to(out, asked, "layered pictures")
     shards = [
         (f"layered-{seed}-{start:06d}", start, min(SHARD, samples - start))
         for start in range(0, samples, SHARD)
     ]
-    missing = [shard for shard in shards if _pictures_in(out, shard[0]) != shard[2]]
-    on_step(len(shards) - len(missing), len(shards))
-    for done, _ in enumerate(_made(out, missing, open_source, workers), len(shards) - len(missing) + 1):
-        on_step(done, len(shards))
+    with held_to(out, asked, "layered pictures"):
+        missing = [shard for shard in shards if _pictures_in(out, shard[0]) != shard[2]]
+        on_step(len(shards) - len(missing), len(shards))
+        for done, _ in enumerate(_made(out, missing, open_source, workers), len(shards) - len(missing) + 1):
+            on_step(done, len(shards))
     rows: list[dict[str, Any]] = []
     for name, _, _ in shards:
         rows.extend(json.loads((out / f"index-{name}.json").read_text(encoding="utf-8")))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +34,25 @@ def write_text(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def hold_to(out: Path, asked: dict[str, Any], what: str) -> None:
+@contextmanager
+def held_to(out: Path, asked: dict[str, Any], what: str) -> Iterator[None]:
     """Refuse a folder of other settings, or note these in it: going on there would mix two sets.
 
-    asked: what decides the pixels, as JSON has it.
+    asked: what decides the pixels, as JSON has it. Where the body is refused before it has written anything,
+    the note goes again, and `out` too where it was not there.
     """
-    stamp = out / "asked.json"
-    if not stamp.is_file():
-        write_text(stamp, json.dumps(asked))
-    elif json.loads(stamp.read_text(encoding="utf-8")) != asked:
+    stamp, before = out / "asked.json", out.is_dir()
+    noted = stamp.is_file()
+    if noted and json.loads(stamp.read_text(encoding="utf-8")) != asked:
         raise LayercliError(f"{out} holds {what} of other settings.", "Name another folder: --out")
+    out.mkdir(parents=True, exist_ok=True)
+    if not noted:
+        write_text(stamp, json.dumps(asked))
+    try:
+        yield
+    except LayercliError:
+        if not noted and list(out.iterdir()) == [stamp]:
+            stamp.unlink()
+            if not before:
+                out.rmdir()
+        raise

@@ -29,7 +29,7 @@ from layercli.data._layered_set import statistics, summary, without_duplicates
 from layercli.data._layered_source import areas_of, box_of, fingerprint
 from layercli.data._photo_source import Filters, frames_of
 from layercli.data._photo_words import captions_of, told_of, written
-from layercli.data._shards import add_frames, hold_to, write_text
+from layercli.data._shards import add_frames, held_to, write_text
 from layercli.data.captions import article, plain_noun
 from layercli.decompose import matte
 from layercli.vision import nets
@@ -90,8 +90,11 @@ def build(options: Options, on_step: Callable[[int, int], None] = lambda done, t
     Raises LayercliError where there is no photo, or where the folder holds a set asked for in other words.
     """
     out = Path(options.out)
-    out.mkdir(parents=True, exist_ok=True)
-    hold_to(out, _asked(options), "photos' layers")
+    with held_to(out, _asked(options), "photos' layers"):
+        return _built(out, options, on_step)
+
+
+def _built(out: Path, options: Options, on_step: Callable[[int, int], None]) -> Path:
     refused = _draw(options, on_step) if options.prompts else {}
     photos = _listed(out, Path(options.photos) if options.photos else out / "drawn")
     shards = [(f"photos-{start:06d}", start) for start in range(0, len(photos), SHARD)]
