@@ -5,7 +5,7 @@
 set -euo pipefail
 model=$1
 
-layercli data layered --data runs/data --out runs/layered -O samples="${2:-20000}" -O workers=2
+layercli data layered --data runs/data --out runs/layered -O samples="${2:-20000}"
 layercli data layered-latents --data runs/layered --out runs/layered-latents -O model="$model"
 for method in dreamlayer layerdiff; do
   layercli train "$method" --data runs/layered-latents --out "runs/$method" --steps "${3:-20000}" \

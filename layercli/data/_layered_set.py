@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import multiprocessing
+import os
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ class SetOptions:
     largest: float = 0.8
     visible: float = 0.3
     seed: int = 0
-    workers: int = 1
+    workers: int = 0
 
     @property
     def limits(self) -> Limits:
@@ -187,7 +188,8 @@ def _frames(tar: tarfile.TarFile, row: dict[str, Any]) -> np.ndarray:
 def _made(
     out: Path, missing: list[tuple[str, int, int]], open_source: Callable[[], Source], workers: int
 ) -> Iterator[str]:
-    """Make shards, in processes of their own where there are several workers."""
+    """Make shards, in processes of their own where there are several workers; 0 for as many as cores."""
+    workers = workers or os.cpu_count() or 1
     if workers <= 1 or len(missing) <= 1:
         source = open_source() if missing else None
         for name, start, count in missing:
@@ -201,16 +203,22 @@ def _made(
             yield job.result()
 
 
-_opened: list[Source] = []
-"""The source of this process, where it is one of several."""
+_opened: list[Source | LayercliError] = []
+"""The source of this process, where it is one of several, or why there is none."""
 
 
 def _open(open_source: Callable[[], Source]) -> None:
-    _opened.append(open_source())
+    try:
+        _opened.append(open_source())
+    except LayercliError as error:  # raised here it would break the pool, and its sentence would be lost
+        _opened.append(error)
 
 
 def _make_here(out: Path, name: str, start: int, count: int) -> str:
-    return _make_shard(out, _opened[0], name, start, count)
+    source = _opened[0]
+    if isinstance(source, LayercliError):
+        raise source
+    return _make_shard(out, source, name, start, count)
 
 
 def _make_shard(out: Path, source: Source, name: str, start: int, count: int) -> str:

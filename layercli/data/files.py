@@ -32,7 +32,7 @@ class Options:
     size: of a picture, in pixels: the shorter side of the canvas, of which the square with the foregrounds is
     taken; most: foregrounds of a file; smallest, largest: share of the canvas an object covers; visible:
     share of it that others leave uncovered; style: a word for all of them; licence: of the files; captions:
-    whose captions of a MuLAn-style folder are taken; workers: processes.
+    whose captions of a MuLAn-style folder are taken; workers: processes, 0 for one a core.
     """
 
     data: str
@@ -45,7 +45,7 @@ class Options:
     style: str = "drawing"
     licence: str = "own"
     captions: str = "blip2"
-    workers: int = 1
+    workers: int = 0
 
 
 def build(

@@ -23,7 +23,7 @@ class Options(SetOptions):
     """The prepared data set to draw from, where to write, and how many layered pictures.
 
     counts: how often a picture has one, two, three… foregrounds; smallest, largest: share of the canvas an
-    object covers; visible: share of it that others leave uncovered; workers: processes.
+    object covers; visible: share of it that others leave uncovered; workers: processes, 0 for one a core.
     """
 
     data: str = "runs/data"

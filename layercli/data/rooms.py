@@ -27,7 +27,7 @@ class Options(SetOptions):
 
     unpacked: where the models are unpacked; size: of a picture, in pixels; counts: how often a picture has
     one, two, three foregrounds; smallest, largest: share of the canvas an object covers; visible: share of
-    it that others leave uncovered; workers: processes.
+    it that others leave uncovered; workers: processes, 0 for one a core.
     """
 
     models: str = "/usr/share/sweethome3d/furniture"
