@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -97,20 +98,31 @@ def opened(options: Options) -> QwenLayered:
 
 def ways(request: DecomposeRequest, options: Options, photo: Size, device: torch.device) -> list[Way]:
     """Bytes that a photo needs as it is asked for, and then with the gentlest changes that need less."""
-    from layercli.models.memory import SHRUNK, Way, need_of
+    from layercli.models.memory import SHAPES, SHRUNK, SHRUNK_PARTS, Way, need_of
+    from layercli.models.own_shape import shape_of
     from layercli.models.qwen import drawn_size
+
+    shape, published = shape_of(options.model), SHAPES["qwen"]
+    if shape is None or shape.parts != published.parts:
+        shape = published  # that there is no such model is told when it is opened
+
+    file = Path(options.gguf).expanduser()
+    read = file.stat().st_size / shape.numbers("transformer") if options.gguf and file.is_file() else 0.0
 
     def way(words: str, offload: str, quantize: str, resolution: int = options.resolution) -> Way:
         drawn = drawn_size(photo, resolution)
         wide = options.dtype == "float32" or (options.dtype == "auto" and device.type == "cpu")
         each = 4 if wide else 2
-        weight = 0.7 if options.gguf else SHRUNK.get(quantize, 0)
-        frames = (request.layers or LAYERS) + 2  # those drawn, the whole, and the photo they are drawn to
-        pixels = drawn.width * drawn.height
+        fewer = {"transformer": read} if read else dict.fromkeys(SHRUNK_PARTS, SHRUNK.get(quantize, each))
         bytes_needed = need_of(
-            "qwen", bytes_each=each, offload=offload, pixels=pixels, frames=frames, weight=weight
+            shape,
+            bytes_each=each,
+            offload=offload,
+            pixels=drawn.width * drawn.height,
+            frames=(request.layers or LAYERS) + 2,  # those drawn, the whole, and the photo they are drawn to
+            fewer=fewer,
         )
-        return Way(words=words, bytes=bytes_needed)
+        return Way(words=words, bytes=bytes_needed, weights=sum(shape.stored(each, fewer).values()))
 
     found = [way("", options.offload, options.quantize)]
     if options.resolution == 1024:

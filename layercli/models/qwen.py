@@ -23,6 +23,7 @@ from layercli.core.pixels import quantize
 from layercli.models._loading import check_words, pretrained, quiet, reading
 from layercli.models.catalog import CATALOG, at_hand, family_of
 from layercli.models.family import file_hashes, resolve_device, resolve_dtype
+from layercli.models.memory import SHRUNK_PARTS
 from layercli.models.precision import has_fast_bfloat16
 
 NAME = "qwen-image-layered"
@@ -34,7 +35,6 @@ MULTIPLE = 32
 Quantized = Literal["none", "nf4", "int8", "torchao"]
 PACKAGES = {"nf4": "bitsandbytes", "int8": "bitsandbytes", "torchao": "torchao", "gguf": "gguf"}
 """What a way to store weights in fewer bits needs."""
-_SHRUNK = ("transformer", "text_encoder")
 _PAD = "<|image_pad|>"
 
 OnStep = Callable[[int, int], None]
@@ -247,13 +247,13 @@ def _quantization(quantized: Quantized, dtype: torch.dtype) -> Any:
     if quantized == "nf4":
         kwargs = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype}
         return PipelineQuantizationConfig(
-            quant_backend="bitsandbytes_4bit", quant_kwargs=kwargs, components_to_quantize=list(_SHRUNK)
+            quant_backend="bitsandbytes_4bit", quant_kwargs=kwargs, components_to_quantize=list(SHRUNK_PARTS)
         )
     if quantized == "int8":
         return PipelineQuantizationConfig(
             quant_backend="bitsandbytes_8bit",
             quant_kwargs={"load_in_8bit": True},
-            components_to_quantize=list(_SHRUNK),
+            components_to_quantize=list(SHRUNK_PARTS),
         )
     from diffusers.quantizers.quantization_config import TorchAoConfig as OfDiffusers
     from torchao.quantization import Int8WeightOnlyConfig
