@@ -69,7 +69,7 @@ class Fit:
 def fit_of(request: GenerateRequest, device: Any, free: int, *, resizable: bool = True) -> Fit:
     """What a picture needs, and what would need less; resizable: whether it may have another size."""
     otherwise = "Try fewer foregrounds, or a smaller model: layercli models"
-    shape = shape_in(request.model)
+    shape = shape_of(request.model)
     return Fit(
         model=request.model,
         device=device,
@@ -85,7 +85,7 @@ def needed(shape: Shape, request: GenerateRequest, device: Any) -> int:
     return need(
         shape,
         bytes_each=_bytes_each(request, device),
-        offload=request.offload,
+        offload=request.offload if device.type == "cuda" else "none",
         size=request.size,
         frames=frames * (1 if request.guidance == 1 else 2),
     )
@@ -97,14 +97,6 @@ def _is_half(request: GenerateRequest, device: Any) -> bool:
 
 def _bytes_each(request: GenerateRequest, device: Any) -> int:
     return 2 if _is_half(request, device) else 4
-
-
-def shape_in(model: str) -> Shape | None:
-    """What a model counts for memory; None where it is too small to ask, or cannot be read."""
-    try:
-        return shape_of(model)
-    except LayercliError:  # what is wrong with it is said when it is opened
-        return None
 
 
 def free_on(device: Any) -> int:
@@ -130,7 +122,7 @@ def _ways(shape: Shape | None, request: GenerateRequest, device: Any) -> list[Wa
     asked = [request]
     if gpu and not _is_half(request, device):
         asked.append(request.replace(dtype="float16"))
-    if gpu:
+    if device.type == "cuda":  # a Mac's GPU shares the machine's memory: what leaves it is still there
         levels = ("none", "model", "sequential")
         asked += [asked[-1].replace(offload=how) for how in levels[levels.index(request.offload) + 1 :]]
     if (size := smaller(shape, request.size)) is not None:

@@ -117,7 +117,7 @@ def ways(request: DecomposeRequest, options: Options, photo: Size, device: torch
         bytes_needed = need_of(
             shape,
             bytes_each=each,
-            offload=offload,
+            offload=offload if device.type == "cuda" else "none",
             pixels=drawn.width * drawn.height,
             frames=(request.layers or LAYERS) + 2,  # those drawn, the whole, and the photo they are drawn to
             fewer=fewer,
@@ -127,14 +127,17 @@ def ways(request: DecomposeRequest, options: Options, photo: Size, device: torch
     found = [way("", options.offload, options.quantize)]
     if options.resolution == 1024:
         found.append(way("-O resolution=640", options.offload, options.quantize, 640))
-    if device.type == "cpu":
-        return found
+    plain = options.quantize == "none" and not options.gguf
+    if device.type != "cuda":  # offloaded weights lie in the same memory
+        return (
+            [*found, way("-O quantize=torchao", "none", "torchao")]
+            if plain and device.type == "mps"
+            else found
+        )
     if options.offload == "none":
         found.append(way("--offload model", "model", options.quantize))
-    if options.quantize == "none" and not options.gguf and options.offload != "sequential":
-        small = "nf4" if device.type == "cuda" else "torchao"
-        found.append(way(f"--offload model -O quantize={small}", "model", small))
-    if options.offload != "sequential" and options.quantize == "none" and not options.gguf:
+    if plain and options.offload != "sequential":
+        found.append(way("--offload model -O quantize=nf4", "model", "nf4"))
         found.append(way("--offload sequential", "sequential", "none"))
     return found
 

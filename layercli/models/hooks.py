@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from layercli.core.errors import LayercliError
+from layercli.diffusion.dot_product import dot_product_attention
 
 _ORDER = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
 
@@ -94,7 +94,7 @@ class AttentionCall:
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
         """softmax(QKᵀ/√d + bias) V of every head: (B, H, N, d) -> (B, N, H·d), not yet projected."""
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        mixed = dot_product_attention(query, key, value, bias)
         return mixed.transpose(1, 2).flatten(2).to(query.dtype)
 
     def project(self, mixed: Tensor) -> Tensor:

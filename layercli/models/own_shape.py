@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from layercli.core.errors import LayercliError
 from layercli.models.catalog import CATALOG, family_of
 from layercli.models.checkpoint_kinds import PARTS
 from layercli.models.integrity import read_header
@@ -30,27 +31,30 @@ _ENTRANCES = ("conv_in.weight", "input_blocks.0.0.weight", "img_in.weight", "enc
 def shape_of(model: str) -> Shape | None:
     """What a row of the table counts, as published, or a folder or a file, by what lies in it.
 
-    None for families that are too small to ask, and for what is not there. Raises LayercliError for files
-    that are damaged or no model.
+    None for families that are too small to ask, and for what cannot be read, which is told when it is opened.
     """
     if model in CATALOG:
         return SHAPES.get(CATALOG[model].family.partition(":")[0])
     path = Path(model).expanduser()
-    family = family_of(path).partition(":")[0] if path.exists() else ""
-    return _own(path, family, SHAPES[family]) if family in SHAPES else None
+    try:
+        family = family_of(path).partition(":")[0] if path.exists() else ""
+        return _own(path, family, SHAPES[family]) if family in SHAPES else None
+    except LayercliError:
+        return None
 
 
 def _own(path: Path, family: str, published: Shape) -> Shape:
     network, vae = published.parts[:2]
     headers = _in_file(path, family, published) if path.is_file() else _in_folder(path, published)
     settings, of_vae = (_settings(path / part.partition(".")[2]) for part in (network, vae))
-    native = int(settings.get("sample_size", 0)) * 2 ** (len(of_vae.get("block_out_channels", ())) - 1)
+    levels = len(of_vae.get("block_out_channels", ()))
+    native = int(settings.get("sample_size", 0)) << (levels - 1) if levels else 0
     layers = [size for part in (network, vae) for size in _layers(headers[part])]
     return replace(
         published,
         counts={part: numbers_in(header) for part, header in headers.items() if header}
         | _second_network(path / "layerdiffuse", headers[network]),
-        native=int(native) or published.native,
+        native=native or published.native,
         layer=max(layers, default=published.layer),
         frame=published.frame * (_width(headers[network]) or published.width) / published.width,
         picture=published.picture * (_width(headers[vae]) or published.vae_width) / published.vae_width,

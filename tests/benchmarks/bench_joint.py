@@ -32,7 +32,7 @@ def clock(model: Model) -> float:
     """Seconds: of the processor where that computes, else by the wall after the device has finished."""
     if model.device.type == "cpu":
         return time.process_time()
-    torch.cuda.synchronize()
+    (torch.mps if model.device.type == "mps" else torch.cuda).synchronize()
     return time.perf_counter()
 
 

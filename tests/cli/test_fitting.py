@@ -44,6 +44,13 @@ def test_what_would_fit_is_the_gentlest_change_that_does() -> None:
         assert needed(SHAPES["sdxl"], wide.replace(**change), GPU) <= free * GIB
 
 
+def test_a_mac_whose_gpu_shares_memory_is_not_told_to_offload() -> None:
+    mac = torch.device("mps")
+    ways = fit_of(asked(), mac, GIB).ways
+    assert [way.words for way in ways] == ["", "--dtype float16", "--dtype float16 --size 768x768"]
+    assert fit_of(asked(offload="sequential"), mac, GIB).ways[0].bytes == ways[0].bytes
+
+
 def test_a_doubt_is_told_with_both_sizes_and_only_where_there_is_one() -> None:
     told = fit_of(asked(), GPU, 8 * GIB).doubt()
     assert "8.0 GiB are free on cuda" in told and "--offload model" in told
