@@ -66,6 +66,16 @@ class AttentionCall:
             self.layer, self._attention, self._original, hidden, self.text, self._bias, self._once
         )
 
+    @property
+    def once(self) -> bool:
+        """Whether the second half of the batch is the first half again."""
+        return self._once
+
+    def first_half(self) -> AttentionCall:
+        """The same call on the first half of the batch alone, where the second is the same."""
+        hidden = self.hidden[: len(self.hidden) // 2]
+        return AttentionCall(self.layer, self._attention, self._original, hidden, self.text, self._bias)
+
     def output(self) -> Tensor:
         """What the layer gives without an edit: (B, N, D), by diffusers' own processor."""
         if self._once and not isinstance(self._original, _Processor) and self._bias is None:

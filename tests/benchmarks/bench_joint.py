@@ -1,13 +1,13 @@
 """What a step of joint sampling costs beside a plain batch of as many frames in diffusers' own loop.
 
 Run it: python tests/benchmarks/bench_joint.py [--frames 3,5] [--methods layerfusion,dreamlayer,…]
-[--fast 2,3] [--steps 4] [--rounds 7] [--shape sd15-small | sd15 | embedded] [--model FOLDER]
+[--fast 2,3] [--steps 20] [--rounds 5] [--shape sd15-small | sd15 | embedded] [--model FOLDER]
 All loops draw the same frames on the same network with guidance, 2 rows a frame and step, and take turns,
 round by round, so that a busy machine slows all alike. On a CPU, processor time is measured. The first step
 of a run, which prepares texts, is left out; of a round the mean of the others is taken. A ratio is the
 median over rounds of what a loop took beside diffusers' in the same round, with the middle half of them.
--O fast=N keeps deep features between every N-th step: where weights are trained (--model embedded) its time
-is told with the PSNR of the layers against the same run without.
+-O fast=N carries deep features over 100 (N-1) of 1000 times: where weights are trained (--model embedded)
+its time is told with the PSNR of the layers against the same run without.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--frames", default="3,5", help="foregrounds, background and whole picture together")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--fast", default="2,3", help="values of -O fast")
-    parser.add_argument("--steps", type=int, default=7, help="2 or more; 7 is a whole round of fast=2 and 3")
+    parser.add_argument("--steps", type=int, default=20, help="2 or more; -O fast shows with many")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prior", default="auto", help="what LayerFusion's masks are made of: auto, both…")
     parser.add_argument("--shape", default="sd15-small", choices=("embedded", "sd15-small", "sd15"))
