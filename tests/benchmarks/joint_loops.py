@@ -137,7 +137,7 @@ def diffusers_loop(model: Model, frames: int, steps: int) -> Loop:
             both = scheduler.scale_model_input(torch.cat([x, x]), t).to(model.dtype)
             output = model.unet(
                 both,
-                t,
+                t.expand(len(both)),
                 encoder_hidden_states=text.tokens,
                 class_labels=text.class_labels,
                 return_dict=False,
