@@ -39,7 +39,7 @@ def shape_of(model: str) -> Shape | None:
     try:
         family = family_of(path).partition(":")[0] if path.exists() else ""
         return _own(path, family, SHAPES[family]) if family in SHAPES else None
-    except LayercliError:
+    except (LayercliError, KeyError, TypeError, ValueError):
         return None
 
 

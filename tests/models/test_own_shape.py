@@ -94,3 +94,6 @@ def test_a_folder_of_the_published_shape_counts_as_its_row(tmp_path: Path) -> No
 def test_what_is_too_small_to_ask_and_what_is_not_there_counts_nothing(tmp_path: Path) -> None:
     assert shape_of("embedded") is None and shape_of(str(tmp_path / "none")) is None
     assert shape_of(str(tmp_path)) is None
+    folder = tiny.save("sd15", tmp_path / "mine")
+    (folder / "unet" / "config.json").write_text(json.dumps({"sample_size": [16, 16]}))
+    assert shape_of(str(folder)) is None
