@@ -23,6 +23,8 @@ from layercli.models.catalog import (
     row,
 )
 from layercli.models.hub_cache import bytes_in, repository_folder, size_words
+from layercli.models.memory import Shape
+from layercli.models.own_shape import shape_of
 from layercli.models.records import read_record
 from layercli.vision.nets import NETS, weights_of
 
@@ -138,14 +140,23 @@ def show_model(talk: Output, name: str) -> None:
 
 def _describe_path(path: Path) -> dict[str, Any]:
     files = [path] if path.is_file() else sorted(path.rglob("*.safetensors"))
+    shape = shape_of(str(path))
+    weights = None if shape is None else {kind: _gib(shape, size) for kind, size in _NUMBER_TYPES.items()}
     return {
         "name": str(path),
         "at_hand": True,
         "family": family_of(path).partition(":")[0],
         "files": [str(file.relative_to(path)) if file != path else path.name for file in files],
         "disk_bytes": path.stat().st_size if path.is_file() else bytes_in(path),
+        "native_size": shape and shape.native,
+        "parameters": shape and shape.parameters,
+        "memory_gib": weights,
         "licence": "unknown: it is a file of yours",
     }
+
+
+def _gib(shape: Shape, bytes_each: int) -> float:
+    return round(sum(shape.stored(bytes_each).values()) / GIB, 2)
 
 
 def _words(key: str, value: Any) -> str:

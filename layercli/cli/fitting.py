@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from layercli.cli.sentences import is_out_of_memory
 from layercli.core.errors import LayercliError
 from layercli.core.requests import GenerateRequest
-from layercli.models.catalog import CATALOG, family_of
-from layercli.models.memory import SHAPES, Way, need, smaller
+from layercli.models.memory import Shape, Way, need, smaller
+from layercli.models.own_shape import shape_of
 
 GIB = 2**30
 
@@ -39,12 +38,18 @@ class Fit:
 
     def doubt(self) -> str:
         """What a person should know before a run that may not fit; "" where it should."""
-        if not self.ways or self.ways[0].bytes <= self.free:
-            return ""
-        return (
-            f"{self.model} needs about {self.ways[0].bytes / GIB:.1f} GiB for this picture, and "
-            f"{self.free / GIB:.1f} GiB are free on {self.device}. {self.what_fits()}"
-        )
+        if self.ways and self.ways[0].bytes > self.free:
+            return (
+                f"{self.model} needs about {self.ways[0].bytes / GIB:.1f} GiB for this picture, and "
+                f"{self.free / GIB:.1f} GiB are free on {self.device}. {self.what_fits()}"
+            )
+        weights = self.ways[0].weights if self.ways and self.device.type == "cuda" else 0
+        if weights > (main := main_memory()):
+            return (
+                f"The weights of {self.model}, {weights / GIB:.1f} GiB, pass through main memory, where "
+                f"{main / GIB:.1f} GiB are free. Close other programs, or the system may end this one."
+            )
+        return ""
 
     @contextmanager
     def told_when_full(self) -> Iterator[None]:
@@ -64,25 +69,23 @@ class Fit:
 def fit_of(request: GenerateRequest, device: Any, free: int, *, resizable: bool = True) -> Fit:
     """What a picture needs, and what would need less; resizable: whether it may have another size."""
     otherwise = "Try fewer foregrounds, or a smaller model: layercli models"
+    shape = shape_of(request.model)
     return Fit(
         model=request.model,
         device=device,
         free=free,
-        ways=[way for way in _ways(request, device) if resizable or "--size" not in way.words],
+        ways=[way for way in _ways(shape, request, device) if resizable or "--size" not in way.words],
         otherwise="Try: --device cpu" if device.type in ("cuda", "mps") else otherwise,
     )
 
 
-def needed(request: GenerateRequest, device: Any) -> int | None:
-    """Bytes that a picture needs on a torch device; None where the model is too small to ask."""
-    family = _family(request.model)
-    if family not in SHAPES:
-        return None
+def needed(shape: Shape, request: GenerateRequest, device: Any) -> int:
+    """Bytes that a picture needs on a torch device; shape: of its model."""
     frames = 1 if request.alone else len(request.foregrounds) + 2
     return need(
-        family,
-        bytes_each=2 if _is_half(request, device) else 4,
-        offload=request.offload,
+        shape,
+        bytes_each=_bytes_each(request, device),
+        offload=request.offload if device.type == "cuda" else "none",
         size=request.size,
         frames=frames * (1 if request.guidance == 1 else 2),
     )
@@ -92,13 +95,8 @@ def _is_half(request: GenerateRequest, device: Any) -> bool:
     return request.dtype in ("float16", "bfloat16") or (request.dtype == "auto" and device.type == "cuda")
 
 
-def _family(model: str) -> str:
-    path = Path(model).expanduser()
-    try:
-        family = CATALOG[model].family if model in CATALOG else family_of(path) if path.exists() else ""
-    except LayercliError:  # what is wrong with it is said when it is opened
-        return ""
-    return family.partition(":")[0]
+def _bytes_each(request: GenerateRequest, device: Any) -> int:
+    return 2 if _is_half(request, device) else 4
 
 
 def free_on(device: Any) -> int:
@@ -107,23 +105,36 @@ def free_on(device: Any) -> int:
         import torch
 
         return int(torch.cuda.mem_get_info(device)[0])
+    return main_memory()
+
+
+def main_memory() -> int:
+    """Bytes of main memory that are free."""
     import psutil
 
     return int(psutil.virtual_memory().available)
 
 
-def _ways(request: GenerateRequest, device: Any) -> list[Way]:
-    gpu, family = device.type in ("cuda", "mps"), _family(request.model)
+def _ways(shape: Shape | None, request: GenerateRequest, device: Any) -> list[Way]:
+    if shape is None:
+        return []
+    gpu = device.type in ("cuda", "mps")
     asked = [request]
     if gpu and not _is_half(request, device):
         asked.append(request.replace(dtype="float16"))
-    if gpu:
+    if device.type == "cuda":  # a Mac's GPU shares the machine's memory: what leaves it is still there
         levels = ("none", "model", "sequential")
         asked += [asked[-1].replace(offload=how) for how in levels[levels.index(request.offload) + 1 :]]
-    if family in SHAPES and (size := smaller(family, request.size)) is not None:
+    if (size := smaller(shape, request.size)) is not None:
         asked.append(asked[-1].replace(size=size))
-    counted = ((change, needed(change, device)) for change in asked)
-    return [Way(words=_flags(request, change), bytes=size) for change, size in counted if size is not None]
+    return [
+        Way(
+            words=_flags(request, change),
+            bytes=needed(shape, change, device),
+            weights=sum(shape.stored(_bytes_each(change, device)).values()),
+        )
+        for change in asked
+    ]
 
 
 def _flags(before: GenerateRequest, after: GenerateRequest) -> str:

@@ -44,7 +44,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     # torch is known by the name of its exception, so that nothing imports it to ask.
     names = {cls.__name__ for cls in type(error).__mro__}
     text = str(error).lower()
-    words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+    words = (
+        "out of memory",
+        "not enough memory",
+        "can't allocate memory",
+        "cannot allocate memory",
+        "invalid buffer size",  # of Apple's GPUs
+        "status_alloc_failed",  # of NVIDIA's libraries
+    )
     if isinstance(error, MemoryError) or "OutOfMemoryError" in names:
         return True
     return isinstance(error, RuntimeError | OSError) and any(word in text for word in words)
@@ -54,6 +61,14 @@ def _out_of_memory(error: BaseException) -> Sentence | None:
     return ("There is not enough memory for this picture.", _SMALLER) if is_out_of_memory(error) else None
 
 
+def _number_type(error: BaseException) -> Sentence | None:
+    if not isinstance(error, TypeError | RuntimeError) or "bfloat16" not in (told := str(error).lower()):
+        return None
+    if "mps" not in told:
+        return None
+    return "This system computes no bfloat16 on its GPU; macOS 14 does.", "Try: --dtype float32"
+
+
 def _missing_package(error: BaseException) -> Sentence | None:
     if not isinstance(error, ModuleNotFoundError) or not error.name or error.name.startswith("layercli"):
         return None
@@ -61,7 +76,12 @@ def _missing_package(error: BaseException) -> Sentence | None:
     return f'The Python package "{package}" is not installed.', f"Try: pip install {package}"
 
 
-_TABLE: tuple[Callable[[BaseException], Sentence | None], ...] = (_out_of_memory, _os_error, _missing_package)
+_TABLE: tuple[Callable[[BaseException], Sentence | None], ...] = (
+    _out_of_memory,
+    _os_error,
+    _number_type,
+    _missing_package,
+)
 
 
 def explain(error: BaseException) -> LayercliError | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -97,32 +98,46 @@ def opened(options: Options) -> QwenLayered:
 
 def ways(request: DecomposeRequest, options: Options, photo: Size, device: torch.device) -> list[Way]:
     """Bytes that a photo needs as it is asked for, and then with the gentlest changes that need less."""
-    from layercli.models.memory import SHRUNK, Way, need_of
+    from layercli.models.memory import SHAPES, SHRUNK, SHRUNK_PARTS, Way, need_of
+    from layercli.models.own_shape import shape_of
     from layercli.models.qwen import drawn_size
+
+    shape, published = shape_of(options.model), SHAPES["qwen"]
+    if shape is None or shape.parts != published.parts:
+        shape = published  # that there is no such model is told when it is opened
+
+    file = Path(options.gguf).expanduser()
+    read = file.stat().st_size / shape.numbers("transformer") if options.gguf and file.is_file() else 0.0
 
     def way(words: str, offload: str, quantize: str, resolution: int = options.resolution) -> Way:
         drawn = drawn_size(photo, resolution)
         wide = options.dtype == "float32" or (options.dtype == "auto" and device.type == "cpu")
         each = 4 if wide else 2
-        weight = 0.7 if options.gguf else SHRUNK.get(quantize, 0)
-        frames = (request.layers or LAYERS) + 2  # those drawn, the whole, and the photo they are drawn to
-        pixels = drawn.width * drawn.height
+        fewer = {"transformer": read} if read else dict.fromkeys(SHRUNK_PARTS, SHRUNK.get(quantize, each))
         bytes_needed = need_of(
-            "qwen", bytes_each=each, offload=offload, pixels=pixels, frames=frames, weight=weight
+            shape,
+            bytes_each=each,
+            offload=offload if device.type == "cuda" else "none",
+            pixels=drawn.width * drawn.height,
+            frames=(request.layers or LAYERS) + 2,  # those drawn, the whole, and the photo they are drawn to
+            fewer=fewer,
         )
-        return Way(words=words, bytes=bytes_needed)
+        return Way(words=words, bytes=bytes_needed, weights=sum(shape.stored(each, fewer).values()))
 
     found = [way("", options.offload, options.quantize)]
     if options.resolution == 1024:
         found.append(way("-O resolution=640", options.offload, options.quantize, 640))
-    if device.type == "cpu":
-        return found
+    plain = options.quantize == "none" and not options.gguf
+    if device.type != "cuda":  # offloaded weights lie in the same memory
+        return (
+            [*found, way("-O quantize=torchao", "none", "torchao")]
+            if plain and device.type == "mps"
+            else found
+        )
     if options.offload == "none":
         found.append(way("--offload model", "model", options.quantize))
-    if options.quantize == "none" and not options.gguf and options.offload != "sequential":
-        small = "nf4" if device.type == "cuda" else "torchao"
-        found.append(way(f"--offload model -O quantize={small}", "model", small))
-    if options.offload != "sequential" and options.quantize == "none" and not options.gguf:
+    if plain and options.offload != "sequential":
+        found.append(way("--offload model -O quantize=nf4", "model", "nf4"))
         found.append(way("--offload sequential", "sequential", "none"))
     return found
 

@@ -198,6 +198,9 @@ class _Edit:
     def __call__(self, call: AttentionCall) -> Tensor:
         if call.hidden.shape[0] % self._frames:
             raise ValueError(f"a batch of {call.hidden.shape[0]} is no multiple of {self._frames} frames")
+        if call.once and (call.hidden.shape[0] // 2) % self._frames == 0:
+            answer = self(call.first_half())
+            return torch.cat([answer, answer])
         place = call.layer.name
         unit, base = self._units[place], self._bases[place]
         x = hidden = self._apart(call.hidden)

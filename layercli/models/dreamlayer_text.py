@@ -80,7 +80,7 @@ def layered_text(
 
 def layered_denoiser(model: Model, injection: Injection, text: LayeredText) -> Denoiser:
     """The network with an injected adapter, for all frames of these pictures: x (P·F, C, h, w), t (P·F,)."""
-    inner = model.denoiser(text.conditioning)
+    inner = model.denoiser(text.conditioning, guided=text.frames.pictures == 2)
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         grid = (x.shape[2], x.shape[3])

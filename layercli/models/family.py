@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -18,6 +19,7 @@ from layercli.core.geometry import Size
 from layercli.diffusion.guidance import classifier_free_joint
 from layercli.diffusion.sample import Denoiser
 from layercli.diffusion.schedule import Schedule
+from layercli.models.once import halves_begin_alike
 from layercli.models.text_memory import TextMemory
 
 Kind = Literal["foreground", "background", "global"]
@@ -201,8 +203,12 @@ class Model(ABC):
         """Alpha on the latents' own grid, (B, C, h, w) -> (B, h, w) in [0, 1]; None for families without."""
         return None
 
-    def denoiser(self, conditioning: Conditioning) -> Denoiser:
-        """The network's prediction for these frames, as a function of (x (B, C, h, w), t (B,))."""
+    def denoiser(self, conditioning: Conditioning, *, guided: bool = False) -> Denoiser:
+        """The network's prediction for these frames, as a function of (x (B, C, h, w), t (B,)).
+
+        guided: whether the batch is two halves of the same frames with other texts, whose latents may be the
+        same (see models.once).
+        """
         rows: dict[int, list[int]] = {}
         networks: dict[int, nn.Module] = {}
         for row, kind in enumerate(conditioning.kinds):
@@ -210,9 +216,9 @@ class Model(ABC):
             networks[id(network)] = network
             rows.setdefault(id(network), []).append(row)
         if len(rows) == 1:
-            return _network_denoiser(next(iter(networks.values())), conditioning, self.dtype)
+            return _network_denoiser(next(iter(networks.values())), conditioning, self.dtype, guided)
         parts = [
-            (index, _network_denoiser(networks[key], conditioning.select(index), self.dtype))
+            (index, _network_denoiser(networks[key], conditioning.select(index), self.dtype, guided))
             for key, index in rows.items()
         ]
 
@@ -233,14 +239,18 @@ class Model(ABC):
         """
         if scale == 1.0:
             return self.denoiser(positive)
-        return classifier_free_joint(self.denoiser(negative.cat(positive)), scale, rescale=rescale)
+        return classifier_free_joint(
+            self.denoiser(negative.cat(positive), guided=True), scale, rescale=rescale
+        )
 
     def weight_hashes(self) -> dict[str, str]:
         """SHA-256 of every weight file, for the receipt."""
         return file_hashes(self.weight_files)
 
 
-def _network_denoiser(unet: nn.Module, conditioning: Conditioning, dtype: torch.dtype) -> Denoiser:
+def _network_denoiser(
+    unet: nn.Module, conditioning: Conditioning, dtype: torch.dtype, guided: bool
+) -> Denoiser:
     settings: dict[str, Any] = {"encoder_hidden_states": conditioning.tokens.to(dtype), "return_dict": False}
     if conditioning.mask is not None:
         settings["encoder_attention_mask"] = conditioning.mask
@@ -252,7 +262,10 @@ def _network_denoiser(unet: nn.Module, conditioning: Conditioning, dtype: torch.
     memory = TextMemory(unet)
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        with memory.reading():
+        with ExitStack() as stack:
+            stack.enter_context(memory.reading())
+            if guided:
+                stack.enter_context(halves_begin_alike(unet, x, t, conditioning.class_labels))
             prediction: Tensor = unet(x.to(dtype), t, **settings)[0]
         return prediction.float()  # the state of the sampler is float32, whatever the network computes in
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from layercli.core.errors import LayercliError
+from layercli.diffusion.dot_product import dot_product_attention
 
 _ORDER = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
 
@@ -45,6 +45,7 @@ class AttentionCall:
         hidden: Tensor,
         text: Tensor | None,
         bias: Tensor | None,
+        once: bool = False,
     ) -> None:
         self.layer = layer
         self.hidden = hidden
@@ -52,6 +53,7 @@ class AttentionCall:
         self._attention = attention
         self._original = original
         self._bias = bias
+        self._once = once
 
     @property
     def source(self) -> Tensor:
@@ -60,10 +62,25 @@ class AttentionCall:
 
     def on(self, hidden: Tensor) -> AttentionCall:
         """The same call on other features (B, N, D)."""
+        return AttentionCall(
+            self.layer, self._attention, self._original, hidden, self.text, self._bias, self._once
+        )
+
+    @property
+    def once(self) -> bool:
+        """Whether the second half of the batch is the first half again."""
+        return self._once
+
+    def first_half(self) -> AttentionCall:
+        """The same call on the first half of the batch alone, where the second is the same."""
+        hidden = self.hidden[: len(self.hidden) // 2]
         return AttentionCall(self.layer, self._attention, self._original, hidden, self.text, self._bias)
 
     def output(self) -> Tensor:
         """What the layer gives without an edit: (B, N, D), by diffusers' own processor."""
+        if self._once and not isinstance(self._original, _Processor) and self._bias is None:
+            half: Tensor = self._original(self._attention, self.hidden[: len(self.hidden) // 2])
+            return torch.cat([half, half])
         result: Tensor = self._original(
             self._attention,
             self.hidden,
@@ -77,6 +94,11 @@ class AttentionCall:
         attention, source = self._attention, self.source
         if self.text is not None and attention.norm_cross:
             source = attention.norm_encoder_hidden_states(source)
+        if self._once:
+            half = source[: len(source) // 2]
+            made = (self.split(layer(half)) for layer in (attention.to_q, attention.to_k, attention.to_v))
+            query, key, value = (torch.cat([heads, heads]) for heads in made)
+            return query, key, value
         query = self.split(attention.to_q(self.hidden))
         return query, self.split(attention.to_k(source)), self.split(attention.to_v(source))
 
@@ -94,7 +116,13 @@ class AttentionCall:
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
         """softmax(QKᵀ/√d + bias) V of every head: (B, H, N, d) -> (B, N, H·d), not yet projected."""
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        if self._once:
+            rows = len(query) // 2
+            query, key, value = query[:rows], key[:rows], value[:rows]
+            bias = bias[:rows] if bias is not None and len(bias) > 1 else bias
+            mixed = dot_product_attention(query, key, value, bias).transpose(1, 2).flatten(2)
+            return torch.cat([mixed, mixed]).to(query.dtype)
+        mixed = dot_product_attention(query, key, value, bias)
         return mixed.transpose(1, 2).flatten(2).to(query.dtype)
 
     def project(self, mixed: Tensor) -> Tensor:
@@ -128,6 +156,7 @@ class _Processor:
 
     def __init__(self, layer: AttentionLayer, original: Any, edit: AttentionEdit) -> None:
         self.layer, self.original, self.edit = layer, original, edit
+        self.once = False
 
     def __call__(
         self,
@@ -143,8 +172,28 @@ class _Processor:
             hidden_states,
             encoder_hidden_states,
             attention_mask,
+            self.once,
         )
         return self.edit(call)
+
+
+def computing_once(attention: Any) -> AbstractContextManager[None] | None:
+    """A context in which an edited self-attention computes one half of a batch whose halves are the same.
+
+    The edit sees both, and gets both: what it asks of its call is made of the first half, frame by frame in
+    the same order. None for an attention that is not edited.
+    """
+    processor = getattr(attention, "processor", None)
+    return _once(processor) if isinstance(processor, _Processor) else None
+
+
+@contextmanager
+def _once(processor: _Processor) -> Iterator[None]:
+    processor.once = True
+    try:
+        yield
+    finally:
+        processor.once = False
 
 
 def attention_layers(unet: Any) -> tuple[AttentionLayer, ...]:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from layercli.diffusion.dot_product import dot_product_attention
 from layercli.models.adapters import Adapter, LowRank, zeroed
 from layercli.models.frames import Frames, InHand
 from layercli.models.text_memory import Memory
@@ -154,7 +155,7 @@ class CollaborativeBlock(nn.Module):
             query = _by_head(base.to_q(normed) + self.query(normed), base.heads)
             key, value = told
             seen = None if read is None else read[:, None, None] > 0
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+            mixed = dot_product_attention(query, key, value, seen)
             x = x + self.out(mixed.transpose(1, 2).flatten(2))
         if rules.feed:
             x = x + self.feed(self.norm_feed(x))

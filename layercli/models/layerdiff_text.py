@@ -74,7 +74,8 @@ def layer_denoiser(model: Model, injection: Injection, text: LayerText) -> Denoi
 
     With mask latents x has twice the channels, the masks' behind the pictures', and so has the answer.
     """
-    inner, masks = model.denoiser(text.conditioning), injection.adapter.masks is not None
+    inner = model.denoiser(text.conditioning, guided=text.frames.pictures == 2)
+    masks = injection.adapter.masks is not None
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
         if not masks:

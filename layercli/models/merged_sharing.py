@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from layercli.diffusion.dot_product import dot_product_attention
+
 Weights = tuple[Tensor, Tensor | None]
 """(frames, D, D') and (frames, 1, D') or None: what each frame's features are multiplied with, and added."""
 
@@ -76,7 +78,7 @@ def attended(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor
     )
     mixed = torch.cat(
         [
-            F.scaled_dot_product_attention(q[part], k[part], v[part], attn_mask=mask)
+            dot_product_attention(q[part], k[part], v[part], mask)
             for part, mask in zip(rows, seen, strict=True)
         ]
     )

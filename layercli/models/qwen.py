@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from accelerate import cpu_offload
 from PIL import Image
+from torch.nn import functional as F
 
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
@@ -23,6 +24,7 @@ from layercli.core.pixels import quantize
 from layercli.models._loading import check_words, pretrained, quiet, reading
 from layercli.models.catalog import CATALOG, at_hand, family_of
 from layercli.models.family import file_hashes, resolve_device, resolve_dtype
+from layercli.models.memory import SHRUNK_PARTS
 from layercli.models.precision import has_fast_bfloat16
 
 NAME = "qwen-image-layered"
@@ -34,7 +36,6 @@ MULTIPLE = 32
 Quantized = Literal["none", "nf4", "int8", "torchao"]
 PACKAGES = {"nf4": "bitsandbytes", "int8": "bitsandbytes", "torchao": "torchao", "gguf": "gguf"}
 """What a way to store weights in fewer bits needs."""
-_SHRUNK = ("transformer", "text_encoder")
 _PAD = "<|image_pad|>"
 
 OnStep = Callable[[int, int], None]
@@ -156,6 +157,8 @@ def load_qwen(
     """
     where = resolve_device(device)
     check_quantized(quantized, gguf, offload, where)
+    if where.type == "mps":
+        check_convolutions(where)
     folder = _folder(name)
     fast = where.type != "cpu" or has_fast_bfloat16(where)
     number = torch.bfloat16 if dtype == "auto" and fast else resolve_dtype(dtype, where)
@@ -191,6 +194,23 @@ def check_quantized(quantized: str, gguf: str, offload: str, device: torch.devic
         raise LayercliError(
             f"Weights as {way} need the package {package}, which is not installed.",
             f"Try: pip install {package}",
+        )
+
+
+def check_convolutions(device: torch.device) -> None:
+    """Raise LayercliError where a device computes convolutions in three dimensions wrongly.
+
+    macOS 26.2 did, without a word (pytorch issue 197114); the autoencoder consists of them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(1, 16, 3, 8, 8, generator=generator)
+    weight = torch.randn(16, 16, 3, 3, 3, generator=generator) / 432**0.5
+    right = F.conv3d(x, weight, padding=1)
+    found = F.conv3d(x.to(device), weight.to(device), padding=1).cpu()
+    if not torch.allclose(found, right, atol=1e-2, rtol=1e-2):
+        raise LayercliError(
+            f"The system computes convolutions wrongly on {device}, so that pictures would be noise.",
+            "Update macOS, or try: --device cpu",
         )
 
 
@@ -247,13 +267,13 @@ def _quantization(quantized: Quantized, dtype: torch.dtype) -> Any:
     if quantized == "nf4":
         kwargs = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype}
         return PipelineQuantizationConfig(
-            quant_backend="bitsandbytes_4bit", quant_kwargs=kwargs, components_to_quantize=list(_SHRUNK)
+            quant_backend="bitsandbytes_4bit", quant_kwargs=kwargs, components_to_quantize=list(SHRUNK_PARTS)
         )
     if quantized == "int8":
         return PipelineQuantizationConfig(
             quant_backend="bitsandbytes_8bit",
             quant_kwargs={"load_in_8bit": True},
-            components_to_quantize=list(_SHRUNK),
+            components_to_quantize=list(SHRUNK_PARTS),
         )
     from diffusers.quantizers.quantization_config import TorchAoConfig as OfDiffusers
     from torchao.quantization import Int8WeightOnlyConfig

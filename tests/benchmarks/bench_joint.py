@@ -1,13 +1,14 @@
 """What a step of joint sampling costs beside a plain batch of as many frames in diffusers' own loop.
 
 Run it: python tests/benchmarks/bench_joint.py [--frames 3,5] [--methods layerfusion,dreamlayer,…]
-[--fast 2,3] [--steps 4] [--rounds 7] [--shape sd15-small | sd15 | embedded] [--model FOLDER]
+[--fast 2,3] [--steps 20] [--rounds 5] [--shape sd15-small | sd15 | embedded] [--model FOLDER]
 All loops draw the same frames on the same network with guidance, 2 rows a frame and step, and take turns,
 round by round, so that a busy machine slows all alike. On a CPU, processor time is measured. The first step
 of a run, which prepares texts, is left out; of a round the mean of the others is taken. A ratio is the
 median over rounds of what a loop took beside diffusers' in the same round, with the middle half of them.
--O fast=N keeps deep features between every N-th step: where weights are trained (--model embedded) its time
-is told with the PSNR of the layers against the same run without.
+-O fast=N carries deep features over 100 (N-1) of 1000 times: where weights are trained (--model embedded)
+its time is told with the PSNR of the layers against the same run without. --count tells the arithmetic of the
+last step instead, which is the same on every machine.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 
 import torch
 from joint_loops import Loop, loops_of, psnr, random_embedded, random_sd15
+from torch.utils.flop_counter import FlopCounterMode
 
 from layercli.generate._joint import Sampled
 from layercli.models.catalog import load_model
@@ -27,12 +29,14 @@ from layercli.models.family import Model
 METHODS = ("layerfusion", "layerdiffuse", "dreamlayer", "layerdiff")
 BASE = "diffusers, plain batch"
 
+Size = tuple[int, ...]
+
 
 def clock(model: Model) -> float:
     """Seconds: of the processor where that computes, else by the wall after the device has finished."""
     if model.device.type == "cpu":
         return time.process_time()
-    torch.cuda.synchronize()
+    (torch.mps if model.device.type == "mps" else torch.cuda).synchronize()
     return time.perf_counter()
 
 
@@ -55,6 +59,20 @@ def measured(model: Model, loops: dict[str, Loop], rounds: int) -> tuple[dict[st
     return seconds, drawn
 
 
+def operations(loop: Loop) -> int:
+    """Floating-point operations of the last step of a run: products, convolutions and attention."""
+
+    def of_attention(query: Size, key: Size, value: Size, *_: object, **__: object) -> int:
+        batch, heads, positions, width = query
+        return 2 * batch * heads * positions * key[2] * (width + value[3])
+
+    on_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # which torch does not count itself
+    told: list[int] = []
+    with FlopCounterMode(display=False, custom_mapping={on_cpu: of_attention}) as counter:
+        loop(lambda done: told.append(counter.get_total_flops()))
+    return told[-1] - told[-2]
+
+
 def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     """A quarter, half and three quarters of the values lie below."""
     if len(values) == 1:
@@ -69,8 +87,9 @@ def main() -> None:
     parser.add_argument("--frames", default="3,5", help="foregrounds, background and whole picture together")
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--fast", default="2,3", help="values of -O fast")
-    parser.add_argument("--steps", type=int, default=7, help="2 or more; 7 is a whole round of fast=2 and 3")
+    parser.add_argument("--steps", type=int, default=20, help="2 or more; -O fast shows with many")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", action="store_true", help="count arithmetic instead of time")
     parser.add_argument("--prior", default="auto", help="what LayerFusion's masks are made of: auto, both…")
     parser.add_argument("--shape", default="sd15-small", choices=("embedded", "sd15-small", "sd15"))
     parser.add_argument("--model", default="", help="a name or a folder; random weights by default")
@@ -87,6 +106,12 @@ def main() -> None:
     )
     for frames in map(int, chosen.frames.split(",")):
         loops = loops_of(model, chosen.methods.split(","), fast, frames, chosen.steps, chosen.prior)
+        if chosen.count:
+            counts = {name: operations(loop) for name, loop in loops.items()}
+            print(f"\n{frames} frames" + " " * 12 + "billions a step   of diffusers'")
+            for name, count in counts.items():
+                print(f"{name:24s} {count / 1e9:9.2f}   {count / counts[BASE]:.3f}")
+            continue
         seconds, drawn = measured(model, loops, chosen.rounds)
         print(f"\n{frames} frames" + " " * 18 + "ms a step   of diffusers' (middle half)")
         for name, values in seconds.items():

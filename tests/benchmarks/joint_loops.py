@@ -126,6 +126,7 @@ def diffusers_loop(model: Model, frames: int, steps: int) -> Loop:
     )
     empty = model.encode_text([""] * frames, kinds, model.native_size)
     text = empty.cat(model.encode_text(prompts, kinds, model.native_size))
+    more = {"added_cond_kwargs": dict(text.added)} if text.added else {}
     start = torch.randn(frames, *model.latent_shape(model.native_size)).to(model.device)
 
     @torch.no_grad()
@@ -136,11 +137,11 @@ def diffusers_loop(model: Model, frames: int, steps: int) -> Loop:
             both = scheduler.scale_model_input(torch.cat([x, x]), t).to(model.dtype)
             output = model.unet(
                 both,
-                t,
+                t.expand(len(both)),
                 encoder_hidden_states=text.tokens,
                 class_labels=text.class_labels,
-                added_cond_kwargs=dict(text.added) or None,
                 return_dict=False,
+                **more,
             )[0]
             unconditional, conditional = output.chunk(2)
             x = scheduler.step(unconditional + 4.0 * (conditional - unconditional), t, x).prev_sample

@@ -12,6 +12,7 @@ from layercli.cli.fitting import fit_of, needed
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.requests import GenerateRequest
+from layercli.models.memory import SHAPES
 from tests import tiny
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
@@ -40,7 +41,14 @@ def test_what_would_fit_is_the_gentlest_change_that_does() -> None:
         change = {key.removeprefix("--"): value for key, value in pairs.items()}
         if "size" in change:
             change["size"] = Size.parse(change["size"])
-        assert needed(wide.replace(**change), GPU) <= free * GIB
+        assert needed(SHAPES["sdxl"], wide.replace(**change), GPU) <= free * GIB
+
+
+def test_a_mac_whose_gpu_shares_memory_is_not_told_to_offload() -> None:
+    mac = torch.device("mps")
+    ways = fit_of(asked(), mac, GIB).ways
+    assert [way.words for way in ways] == ["", "--dtype float16", "--dtype float16 --size 768x768"]
+    assert fit_of(asked(offload="sequential"), mac, GIB).ways[0].bytes == ways[0].bytes
 
 
 def test_a_doubt_is_told_with_both_sizes_and_only_where_there_is_one() -> None:
@@ -49,6 +57,23 @@ def test_a_doubt_is_told_with_both_sizes_and_only_where_there_is_one() -> None:
     assert fit_of(asked(), GPU, 80 * GIB).doubt() == ""
     assert fit_of(asked(model="embedded"), CPU, 1).doubt() == ""
     assert fit_of(asked(model="no-such-model"), CPU, 1).doubt() == ""
+
+
+def test_a_folder_is_doubted_by_its_own_weights(here) -> None:
+    """A model that is thinner than its family's published one is not told to need as much."""
+    folder, size = str(tiny.save("sdxl", here / "mine")), Size(1024, 1024)
+    assert fit_of(asked(), GPU, GIB // 2).doubt()
+    assert fit_of(asked(model=folder, size=size), GPU, GIB // 2).doubt() == ""
+    assert "mine needs about 0.0 GiB" in fit_of(asked(model=folder, size=size), GPU, 1000).doubt()
+
+
+def test_weights_that_main_memory_cannot_hold_are_doubted(monkeypatch) -> None:
+    monkeypatch.setattr(fitting, "main_memory", lambda: 4 * GIB)
+    for offload in ("none", "model"):
+        told = fit_of(asked(offload=offload), GPU, 80 * GIB).doubt()
+        assert "The weights of sdxl, 6.6 GiB, pass through main memory, where 4.0 GiB are free" in told
+    monkeypatch.setattr(fitting, "main_memory", lambda: 8 * GIB)
+    assert fit_of(asked(), GPU, 80 * GIB).doubt() == ""
 
 
 @pytest.mark.parametrize(

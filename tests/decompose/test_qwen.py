@@ -22,7 +22,14 @@ from layercli.core.geometry import Size
 from layercli.core.pixels import dequantize, quantize
 from layercli.decompose import qwen
 from layercli.models import catalog
-from layercli.models.qwen import Asked, QwenLayered, check_quantized, drawn_size, load_qwen
+from layercli.models.qwen import (
+    Asked,
+    QwenLayered,
+    check_convolutions,
+    check_quantized,
+    drawn_size,
+    load_qwen,
+)
 from tests import tiny
 from tests.decompose.made import ball, over, wall
 
@@ -140,6 +147,45 @@ def test_memory_is_counted_and_what_fits_is_named() -> None:
     assert qwen.ways(request, options, Size(9, 9), CPU)[0].bytes > 1.9 * none
 
 
+def test_a_folder_and_a_file_are_counted_by_their_own_weights(folder, tmp_path) -> None:
+    request, options = DecomposeRequest(photo="a.png", method="qwen"), qwen.Options(model=str(folder))
+    own = qwen.ways(request, options, Size(1200, 800), GPU)[0]
+    opened = load_qwen(str(folder), "cpu").pipe
+    assert (
+        0
+        < own.weights
+        == 2
+        * sum(
+            weight.numel()
+            for network in (opened.transformer, opened.vae, opened.text_encoder)
+            for weight in network.parameters()
+        )
+    )
+    whole = qwen.ways(request, qwen.Options(), Size(1200, 800), GPU)[0]
+    (tmp_path / "transformer.gguf").write_bytes(bytes(1000))
+    fewer = qwen.Options(gguf=str(tmp_path / "transformer.gguf"))
+    text = 2 * (8_292_166_656 + 126_897_716)  # only the transformer lies in such a file
+    assert qwen.ways(request, fewer, Size(1200, 800), GPU)[0].weights == pytest.approx(text + 1000)
+    assert whole.weights == text + 2 * 20_430_407_232
+
+
+def test_a_mac_is_not_told_to_offload_into_the_same_memory() -> None:
+    request, mac = DecomposeRequest(photo="a.png", method="qwen"), torch.device("mps")
+    none, offloaded = (
+        qwen.ways(request, qwen.Options(offload=how), Size(1200, 800), mac) for how in ("none", "model")
+    )
+    assert [way.words for way in none] == ["", "-O quantize=torchao"]
+    assert none[0].bytes == offloaded[0].bytes > none[1].bytes
+
+
+def test_a_system_that_convolves_wrongly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_convolutions(CPU)
+    answers = iter([torch.zeros(1), torch.ones(1)])
+    monkeypatch.setattr("torch.nn.functional.conv3d", lambda *_, **__: next(answers))
+    with pytest.raises(LayercliError, match=r"convolutions wrongly on cpu.*--device cpu"):
+        check_convolutions(CPU)
+
+
 def test_a_missing_package_is_named_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for way, package in (("nf4", "bitsandbytes"), ("int8", "bitsandbytes"), ("torchao", "torchao")):
@@ -164,6 +210,7 @@ def run(*words: str) -> tuple[int, str, str]:
 
 def test_from_photo_to_file_and_again(folder, photo, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fitting, "main_memory", lambda: 1000)
     Image.fromarray(quantize(photo)).save("photo.png")
     qwen.opened.cache_clear()
     words = ("photo.png", "--method", "qwen", "--model", str(folder), "--layers", "3", "--seed", "4")

@@ -175,13 +175,14 @@ def test_what_is_alive_at_once_is_what_the_table_says(family: str, monkeypatch: 
 def test_each_way_needs_less_and_larger_pictures_more() -> None:
     for family, size in (("sd15", Size(512, 512)), ("sdxl", Size(1024, 1024))):
         none, whole, single = (
-            need(family, bytes_each=2, offload=how, size=size, frames=6)
+            need(SHAPES[family], bytes_each=2, offload=how, size=size, frames=6)
             for how in ("none", "model", "sequential")
         )
         assert none > whole > single
-        assert none < need(family, bytes_each=4, offload="none", size=size, frames=6)
-        assert none < need(family, bytes_each=2, offload="none", size=size, frames=60)
-    assert 2**33 < need("sdxl", bytes_each=2, offload="none", size=Size(1024, 1024), frames=6) < 2**34
+        assert none < need(SHAPES[family], bytes_each=4, offload="none", size=size, frames=6)
+        assert none < need(SHAPES[family], bytes_each=2, offload="none", size=size, frames=60)
+    sdxl = SHAPES["sdxl"]
+    assert 2**33 < need(sdxl, bytes_each=2, offload="none", size=Size(1024, 1024), frames=6) < 2**34
 
 
 def test_the_pixels_that_are_drawn_are_those_a_model_works_at(tmp_path: Path) -> None:
@@ -190,11 +191,11 @@ def test_the_pixels_that_are_drawn_are_those_a_model_works_at(tmp_path: Path) ->
     assert model.native_size.width * 16 == SHAPES["sd15"].native
     for width, height in ((32, 32), (16, 16), (26, 26), (46, 46), (60, 60), (64, 16), (20, 26)):
         made = model.working_size(Size(width, height)).used
-        drawn = drawn_pixels("sd15", Size(width * 16, height * 16))
+        drawn = drawn_pixels(SHAPES["sd15"], Size(width * 16, height * 16))
         assert drawn == pytest.approx(made.width * made.height * 256, rel=0.05)
-    assert smaller("sdxl", Size(1024, 1024)) == Size(768, 768)
-    assert smaller("sdxl", Size(4000, 2000)) == Size(1088, 512)
-    assert smaller("sd15", Size(384, 384)) is None
+    assert smaller(SHAPES["sdxl"], Size(1024, 1024)) == Size(768, 768)
+    assert smaller(SHAPES["sdxl"], Size(4000, 2000)) == Size(1088, 512)
+    assert smaller(SHAPES["sd15"], Size(384, 384)) is None
 
 
 def test_no_number_of_64_bits_and_no_generator_goes_to_a_device() -> None:

@@ -32,6 +32,14 @@ def test_a_cpu_uses_bfloat16_only_with_instructions_for_it(
     assert product.dtype == (torch.bfloat16 if fast else torch.float32)
 
 
+def test_apples_gpus_have_planes_and_no_bfloat16_of_their_own() -> None:
+    device = torch.device("mps")
+    assert fast_layout(device) == torch.contiguous_format
+    assert mixed_precision("auto", device) == "no"
+    with fast_autocast(device):
+        assert not torch.is_autocast_enabled("mps")
+
+
 def test_an_older_torch_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert mixed_precision("auto", CPU) == "no"
