@@ -41,8 +41,8 @@ class MethodOptions:
     _light.Transfer), against (harmonise the bare background too, and keep only what the objects change).
     Sampling: eta, rescale (of guidance). Alpha: levels (what becomes 0 and 1), specks (the share of an object
     below which a loose piece is cleared), hold (down to which time a mask holds its foreground). Speed: fast
-    (2: every second step computes the network's outermost layers alone, the rest is kept from the step
-    before; the picture changes by a little).
+    (2, 3, …: after the first steps deep features are renewed every 100, 200, … of 1000 times and carried
+    on between; the picture changes by a little).
     """
 
     window: tuple[int, int] = (400, 600)

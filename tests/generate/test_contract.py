@@ -94,7 +94,7 @@ def test_a_stack_keeps_the_contract(model: Model, adapters: Any, method: str, ha
 
 @every_method
 def test_nothing_is_asked_that_apples_gpus_lack(model: Model, adapters: Any, method: str) -> None:
-    module, options = options_of(method, model, adapters, fast="2")
+    module, options = options_of(method, model, adapters, fast="4")
     with AppleHas():
         stack = module.generate(asked(model), model, options)
     assert len(stack.layers) > 2
