@@ -13,8 +13,12 @@ _MARGIN = np.float32(0.35 / 255)
 #: How far the guessed colours may be off: a ghost in the background is worse than a shade in the foreground.
 _SURE_FG, _SURE_BG = 0.1, 0.06
 
+#: How far an alpha may be off on a rim, and a colour of a photo by noise alone.
+_SURE_ALPHA, _NOISE = 0.15, 0.02
 #: A difference that is seen as an outline left behind; how much of it an object's colour must explain.
 _GHOST, _EXPLAINED = 0.03, 0.6
+#: How far a background must be off to be seen as a rim of light.
+_GLARE = 0.1
 #: How far alpha may be raised where the object hardly shows, and from which alpha on it is surely there.
 _MOST_RAISED, _SURELY = 0.5, 0.25
 
@@ -30,13 +34,20 @@ def cleared(alpha: np.ndarray) -> np.ndarray:
 
 
 def without_ghost(
-    photo: np.ndarray, alpha: np.ndarray, fg: np.ndarray, made_up: np.ndarray, ring: np.ndarray
+    photo: np.ndarray,
+    alpha: np.ndarray,
+    fg: np.ndarray,
+    made_up: np.ndarray,
+    ring: np.ndarray,
+    texture: np.ndarray | float = 0.0,
 ) -> np.ndarray:
-    """Raise alpha on an object's rim where what is made up behind it leaves the object's colour unexplained.
+    """Correct alpha on an object's rim by what is made up behind it, as far as that can be trusted.
 
-    photo, fg, made_up: (H, W, 3), alpha: (H, W), ring: (H, W) bool, where it may be raised -> alpha (H, W) in
-    8-bit levels. For p = αF + (1-α)B with F, B given, α = (p-B)·(F-B) / |F-B|²; it is taken where it explains
-    most of what the picture shows beyond B, and is more than the alpha there was.
+    photo, fg, made_up: (H, W, 3), alpha: (H, W), ring: (H, W) bool, where it may change; texture: (H, W), by
+    how much colours vary nearby, and what is made up may err -> alpha (H, W) in 8-bit levels. For
+    p = αF + (1-α)B with F, B given, α = (p-B)·(F-B) / |F-B|², off by σ / |F-B|; σ is the texture and what
+    no α explains. With an error of its own for the alpha there was, the most likely α is their weighted mean.
+    What was clear stays so where nothing but texture is seen.
     """
     shown, apart = photo - made_up, fg - made_up
     power = np.einsum("hwc,hwc->hw", apart, apart)
@@ -44,13 +55,18 @@ def without_ghost(
     solved = np.clip(along / np.maximum(power, 1e-6), 0, 1)
     left = np.linalg.norm(shown - solved[..., None] * apart, axis=-1)
     seen = np.linalg.norm(shown, axis=-1)
-    better = ring & (seen > _GHOST) & (left < (1 - _EXPLAINED) * seen) & (solved > alpha)
-    raised = np.where(better, solved, alpha)
-    # Where even F = 0 or F = 1 cannot bring B to the photo, B would have to be off: the least α that can.
+    weight = power / (_NOISE**2 + texture**2 + left**2)
+    likely = (alpha / _SURE_ALPHA**2 + weight * solved) / (1 / _SURE_ALPHA**2 + weight)
+    ghost = (seen > np.maximum(_GHOST, 2 * texture)) & (left < (1 - _EXPLAINED) * seen)
+    raised = np.where(ring & ((alpha > 0) | ghost), likely, alpha)
+    # Where even F = 0 or F = 1 cannot bring B to the photo, B would be off, and glare: the least α that can.
+    rest = np.maximum(1 - raised, _LEVEL)[..., None]
+    nearest = np.clip(made_up, 1 - (1 - photo) / rest, photo / rest)
+    glare = np.abs(nearest - made_up).max(axis=-1) > np.maximum(_GLARE, 2 * texture)
+    off = ring & (raised > 0) & (raised < 1) & glare
     down = 1 - photo / np.maximum(made_up, 1e-3)
     up = (photo - made_up) / np.maximum(1 - made_up, 1e-3)
     needed = np.maximum(down, up).max(axis=-1)
-    off = ring & (raised > 0) & ((needed - raised) > _GHOST * (1 - raised))
     needed = np.ceil(np.minimum(needed, 1) * 255) / np.float32(255)  # a level below would not do
     most = np.where(alpha > _SURELY, np.float32(1), np.float32(_MOST_RAISED))
     return in_levels(np.where(off, np.maximum(raised, np.minimum(needed, most)), raised))

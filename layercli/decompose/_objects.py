@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from layercli.vision.named import Segmenter
 
 LOOK_PIXELS = 400_000
-"""The size at which objects are looked for."""
+"""The size at which objects are looked for, where the net sees no more."""
+FINE = 0.75
+"""The share of a picture's longer side from which on a net that sees so many pixels sees all of it."""
 MOST_FOUND = 3
 """Objects that are taken off unasked: with the background four layers, as in DreamLayer."""
 SLIVER, MUCH, MOST = 0.005, 0.25, 1.0
@@ -111,6 +113,11 @@ def _looked_for(sought: Sequence[str], look: np.ndarray, names: Names) -> list[F
     return found
 
 
+def to_look_at(photo: np.ndarray, finder: Finder) -> np.ndarray:
+    """A photo (H, W, 3) at the size at which objects are looked for, fine enough for what a net can see."""
+    return scaled(photo, max(LOOK_PIXELS, finder.side**2))
+
+
 def standing_out(look: np.ndarray, finder: Finder, most: int, least: float) -> list[Found]:
     """The objects that stand out, the largest first; least: the smallest share of the picture that counts."""
     surely = finder(look)
@@ -123,16 +130,18 @@ def standing_out(look: np.ndarray, finder: Finder, most: int, least: float) -> l
     ]
     chosen.sort(reverse=True)
     chosen = [entry for entry in chosen if entry[0] > 0.08 * chosen[0][0]][:most]
-    # The doubtful pixels belong to the nearest object.
-    nearest = ndimage.distance_transform_edt(
-        ~np.isin(numbers, [index for _, index in chosen]), return_distances=False, return_indices=True
+    # The doubtful pixels belong to the nearest object, and so do small pieces, whole.
+    distance, nearest = ndimage.distance_transform_edt(
+        ~np.isin(numbers, [index for _, index in chosen]), return_indices=True
     )
-    owner = numbers[tuple(nearest)] if chosen else numbers
     reach = 0.03 * float(np.hypot(*surely.shape))
-    masks = [
-        np.where((owner == index) & disc(numbers == index, reach), surely, 0).astype(np.float32)
-        for _, index in chosen
-    ]
+    owner = numbers[tuple(nearest)] if chosen else numbers
+    near = distance <= reach
+    for number in np.setdiff1d(numbers[near], [0, *(index for _, index in chosen)]):
+        piece = numbers == number
+        owner[piece] = owner[piece][np.argmin(distance[piece])]
+        near |= disc(piece, reach / 2) & (distance > 0)
+    masks = [np.where((owner == index) & near, surely, 0).astype(np.float32) for _, index in chosen]
     masks = _looked_at_again(look, masks, finder)
     names = ["object"] if len(masks) == 1 else [f"object {n}" for n in range(1, len(masks) + 1)]
     return [Found(name=name, mask=mask) for name, mask in zip(names, masks, strict=True)]
@@ -142,9 +151,9 @@ def _looked_at_again(look: np.ndarray, masks: list[np.ndarray], finder: Finder) 
     """What stands out from near, too, as most views on its middle see it; no object twice.
 
     A view from near tells an object from what it touches, but may show it in part: what the whole view is
-    sure of stays.
+    sure of stays. To a net that sees all of the whole view already, a nearer one shows nothing more.
     """
-    if finder.name == "classical":
+    if not finder.side or finder.side >= FINE * max(look.shape[:2]):
         return masks
     steady = [
         mask

@@ -21,17 +21,17 @@ from layercli.core.layers import LayerStack
 from layercli.decompose._cutting import Cutting, cut_out
 from layercli.decompose._exact import behind, without_ghost
 from layercli.decompose._objects import (
-    LOOK_PIXELS,
     MOST_FOUND,
     Found,
     Names,
     named_objects,
     standing_out,
+    to_look_at,
     without,
 )
 from layercli.decompose._order import front_first
 from layercli.decompose._stack import Piece, solved
-from layercli.vision.grids import Window, disc, resized, scaled
+from layercli.vision.grids import Window, box_mean, disc, resized
 from layercli.vision.nets import weights_of
 from layercli.vision.saliency import Finder, open_finder
 from layercli.vision.shadows import shadow_of
@@ -42,9 +42,10 @@ FILLERS = "layercli.vision.fillers"
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """net: what finds objects; "auto" takes the best at hand, "classical" needs none. band: half the width in
-    which the outline is looked for, as a share of the object's size; pull: how much the net's own mask pulls
-    at alpha there; detail: megapixels at which alpha is solved (above, it is carried up along the photo's
-    edges); refine: no takes drawn masks as alpha, as they are. shadows: a layer for them. least: the
+    which the outline is looked for, as a share of the object's size, at most: less where the net draws it
+    finely; pull: how much the net's own mask pulls at alpha there, the more the more finely it is drawn;
+    detail: megapixels at which alpha is solved (above, it is carried up along the photo's edges); refine: no
+    takes drawn masks as alpha, as they are. shadows: a layer for them. least: the
     smallest share of the photo that counts as an object. fill: what completes the background: patch (patches
     of the photo), smooth (an even surface) or lama (the net of the TorchScript file lama, or of big-lama.pt
     in the caches). radius, reach: of the patches, in pixels, and how far around is looked, in object sizes.
@@ -56,7 +57,7 @@ class Options:
 
     net: str = "auto"
     band: float = 0.02
-    pull: float = 0.01
+    pull: float = 0.4
     detail: float = 0.7
     refine: bool = True
     shadows: bool = True
@@ -113,7 +114,7 @@ def _front_to_back(
     `left` is the photo without what was taken off so far; it changes between two objects. Where more layers
     are asked for than stand out, what is left is looked at again.
     """
-    look = scaled(left, LOOK_PIXELS)
+    look = to_look_at(left, finder)
     most = request.layers - 1 if request.layers else MOST_FOUND
     ways = Names(detector=options.detector, segmenter=options.segmenter, sure=options.sure)
     found = named_objects(request, look, size, finder, ways)
@@ -133,7 +134,7 @@ def _front_to_back(
         others = [entry for entry in found if entry is not first]
         yield first, others, len(others)
         taken += 1
-        look = scaled(left, LOOK_PIXELS)
+        look = to_look_at(left, finder)
         found = without(found, first, look)
         found = [entry for entry in found if (entry.mask > 0.5).any()]
         if not found and request.layers and taken < most:
@@ -174,8 +175,9 @@ def _taken_off(
     lit = np.minimum(left / light[..., None], 1) if (light < 1).any() else left
     sources = _sources(others, hole, window, light.shape)
     made_up = _filled(lit, grown, sources, options, seed)[window]
-    ring = disc(hole, 2 + 0.003 * side) & (alpha < 1)
-    alpha = without_ghost(target, alpha, colour, made_up * light[window][..., None], ring)
+    ring = disc(hole, 2 + 0.003 * side) & ~disc(hole, -(2 + options.band * side)) & (alpha < 1)
+    texture = _texture(left, grown, window, 4 + 0.02 * side)
+    alpha = without_ghost(target, alpha, colour, made_up * light[window][..., None], ring, texture)
     left[window] = behind(target, alpha, colour, made_up * light[window][..., None])
     return Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)
 
@@ -190,6 +192,23 @@ def _filled(
     how = filler.Options(**{name: value for name, value in given.items() if name in taken})
     result: np.ndarray = filler.fill(rgb, hole, seed=seed, sources=sources, how=how)
     return result
+
+
+def _texture(rgb: np.ndarray, hole: np.ndarray, window: Window, radius: float) -> np.ndarray:
+    """By how much colours outside a hole vary within a radius, for every pixel of a window: (h, w)."""
+    far = int(radius)
+    rows, columns = (
+        slice(max(0, part.start - far), min(full, part.stop + far))
+        for part, full in zip(window, hole.shape, strict=True)
+    )
+    view, known = rgb[rows, columns], ~hole[rows, columns]
+    share = np.maximum(box_mean(known.astype(np.float32), far), 1e-6)[..., None]
+    mean = box_mean(np.where(known[..., None], view, 0), far) / share
+    square = box_mean(np.where(known[..., None], view * view, 0), far) / share
+    spread = np.sqrt(np.maximum(square - mean * mean, 0).sum(axis=-1))
+    return spread[window[0].start - rows.start :, window[1].start - columns.start :][
+        : window[0].stop - window[0].start, : window[1].stop - window[1].start
+    ]
 
 
 def _grown(mask: np.ndarray, window: Window, radius: float) -> np.ndarray:
