@@ -39,15 +39,15 @@ def without_ghost(
     fg: np.ndarray,
     made_up: np.ndarray,
     ring: np.ndarray,
-    texture: np.ndarray | float = 0.0,
+    error: np.ndarray | float = 0.0,
 ) -> np.ndarray:
     """Correct alpha on an object's rim by what is made up behind it, as far as that can be trusted.
 
-    photo, fg, made_up: (H, W, 3), alpha: (H, W), ring: (H, W) bool, where it may change; texture: (H, W), by
-    how much colours vary nearby, and what is made up may err -> alpha (H, W) in 8-bit levels. For
-    p = αF + (1-α)B with F, B given, α = (p-B)·(F-B) / |F-B|², off by σ / |F-B|; σ is the texture and what
-    no α explains. With an error of its own for the alpha there was, the most likely α is their weighted mean.
-    What was clear stays so where nothing but texture is seen.
+    photo, fg, made_up: (H, W, 3), alpha: (H, W), ring: (H, W) bool, where it may change; error: (H, W), how
+    far what is made up may be off -> alpha (H, W) in 8-bit levels. For p = αF + (1-α)B with F, B given,
+    α = (p-B)·(F-B) / |F-B|², off by σ / |F-B|; σ is that error and what no α explains. With an error of its
+    own for the alpha there was, the most likely α is their weighted mean. What was clear stays so where no
+    more than the error is seen.
     """
     shown, apart = photo - made_up, fg - made_up
     power = np.einsum("hwc,hwc->hw", apart, apart)
@@ -55,14 +55,14 @@ def without_ghost(
     solved = np.clip(along / np.maximum(power, 1e-6), 0, 1)
     left = np.linalg.norm(shown - solved[..., None] * apart, axis=-1)
     seen = np.linalg.norm(shown, axis=-1)
-    weight = power / (_NOISE**2 + texture**2 + left**2)
+    weight = power / (_NOISE**2 + error**2 + left**2)
     likely = (alpha / _SURE_ALPHA**2 + weight * solved) / (1 / _SURE_ALPHA**2 + weight)
-    ghost = (seen > np.maximum(_GHOST, 2 * texture)) & (left < (1 - _EXPLAINED) * seen)
+    ghost = (seen > np.maximum(_GHOST, 2 * error)) & (left < (1 - _EXPLAINED) * seen)
     raised = np.where(ring & ((alpha > 0) | ghost), likely, alpha)
     # Where even F = 0 or F = 1 cannot bring B to the photo, B would be off, and glare: the least α that can.
     rest = np.maximum(1 - raised, _LEVEL)[..., None]
     nearest = np.clip(made_up, 1 - (1 - photo) / rest, photo / rest)
-    glare = np.abs(nearest - made_up).max(axis=-1) > np.maximum(_GLARE, 2 * texture)
+    glare = np.abs(nearest - made_up).max(axis=-1) > np.maximum(_GLARE, 2 * error)
     off = ring & (raised > 0) & (raised < 1) & glare
     down = 1 - photo / np.maximum(made_up, 1e-3)
     up = (photo - made_up) / np.maximum(1 - made_up, 1e-3)

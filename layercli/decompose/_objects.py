@@ -30,6 +30,8 @@ MOST_FOUND = 3
 SLIVER, MUCH, MOST = 0.005, 0.25, 1.0
 """Shares of what a nearer view sees: what it leaves out is the rim's below the first; another object perhaps
 above the second; and above the last it leaves out most, and is doubtful itself."""
+THICK = 3.0
+"""Pixels of a net's own from which on what lies so far from an outline is too thick to be missed by it."""
 SURE, SURER = 0.8, 0.9
 """How sure the whole view must be of it, on average, for it to stay; of what may be another object."""
 
@@ -142,12 +144,14 @@ def standing_out(look: np.ndarray, finder: Finder, most: int, least: float) -> l
         owner[piece] = owner[piece][np.argmin(distance[piece])]
         near |= disc(piece, reach / 2) & (distance > 0)
     masks = [np.where((owner == index) & near, surely, 0).astype(np.float32) for _, index in chosen]
-    masks = _looked_at_again(look, masks, finder)
+    masks = _looked_at_again(look, surely, masks, finder)
     names = ["object"] if len(masks) == 1 else [f"object {n}" for n in range(1, len(masks) + 1)]
     return [Found(name=name, mask=mask) for name, mask in zip(names, masks, strict=True)]
 
 
-def _looked_at_again(look: np.ndarray, masks: list[np.ndarray], finder: Finder) -> list[np.ndarray]:
+def _looked_at_again(
+    look: np.ndarray, surely: np.ndarray, masks: list[np.ndarray], finder: Finder
+) -> list[np.ndarray]:
     """What stands out from near, too, as most views on its middle see it; no object twice.
 
     A view from near tells an object from what it touches, but may show it in part: what the whole view is
@@ -165,11 +169,29 @@ def _looked_at_again(look: np.ndarray, masks: list[np.ndarray], finder: Finder) 
         middle = np.argmax(ndimage.distance_transform_edt(np.pad(mask > 0.5, 1))[1:-1, 1:-1])
         y, x = np.unravel_index(int(middle), mask.shape)
         seen = at_point(look, (int(x), int(y)), finder)
+        seen = np.where(_added(surely, seen, max(mask.shape) / finder.side), 0, seen).astype(np.float32)
         taken = np.maximum.reduce([np.zeros_like(seen), *kept])
         if not ((seen > 0.5) & (taken > 0.5)).sum() > 0.5 * (seen > 0.5).sum():
             whole = np.maximum.reduce([seen, *_left_out(mask, seen)])
             kept.append(np.minimum(whole, 1 - taken))
     return kept
+
+
+def _added(whole: np.ndarray, seen: np.ndarray, grain: float) -> np.ndarray:
+    """Where a nearer view (h, w) adds a piece that the whole view is sure is nothing, and wrongly so: bool.
+
+    grain: pixels to one of the net's own. What is thinner than a few of these only a nearer view can see.
+    """
+    solid = whole > 0.5
+    slack = 2 + 0.03 * float(np.sqrt(solid.sum()))
+    numbers, count = ndimage.label((seen > 0.1) & ~disc(solid, slack))
+    depth = ndimage.distance_transform_edt(numbers)
+    wrong = [
+        number
+        for number in range(1, count + 1)
+        if depth[numbers == number].max() > THICK * grain and whole[numbers == number].mean() < 1 - SURER
+    ]
+    return np.isin(numbers, wrong)
 
 
 def _left_out(whole: np.ndarray, seen: np.ndarray) -> list[np.ndarray]:

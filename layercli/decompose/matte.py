@@ -174,11 +174,14 @@ def _taken_off(
     grown = _grown(grown, window, 2 + 0.01 * side)
     lit = np.minimum(left / light[..., None], 1) if (light < 1).any() else left
     sources = _sources(others, hole, window, light.shape)
-    made_up = _filled(lit, grown, sources, options, seed)[window]
-    ring = disc(hole, 2 + 0.003 * side) & ~disc(hole, -(2 + options.band * side)) & (alpha < 1)
-    texture = _texture(left, grown, window, 4 + 0.02 * side)
-    alpha = without_ghost(target, alpha, colour, made_up * light[window][..., None], ring, texture)
-    left[window] = behind(target, alpha, colour, made_up * light[window][..., None])
+    made_up = _filled(lit, grown, sources, options, seed)[window] * light[window][..., None]
+    rim = 2 + 0.003 * side
+    ring = disc(hole, rim) & ~disc(hole, -(2 + options.band * side)) & (alpha < 1)
+    # Around the object the photo shows what was made up there, and how far off it is.
+    off = _nearby(((target - made_up) ** 2).sum(axis=-1), grown[window] & ~disc(hole, rim), 4 + 0.02 * side)
+    error = np.sqrt(_texture(left, grown, window, 4 + 0.02 * side) ** 2 + off)
+    alpha = without_ghost(target, alpha, colour, made_up, ring, error)
+    left[window] = behind(target, alpha, colour, made_up)
     return Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)
 
 
@@ -197,18 +200,23 @@ def _filled(
 def _texture(rgb: np.ndarray, hole: np.ndarray, window: Window, radius: float) -> np.ndarray:
     """By how much colours outside a hole vary within a radius, for every pixel of a window: (h, w)."""
     far = int(radius)
-    rows, columns = (
+    around = tuple(
         slice(max(0, part.start - far), min(full, part.stop + far))
         for part, full in zip(window, hole.shape, strict=True)
     )
-    view, known = rgb[rows, columns], ~hole[rows, columns]
-    share = np.maximum(box_mean(known.astype(np.float32), far), 1e-6)[..., None]
-    mean = box_mean(np.where(known[..., None], view, 0), far) / share
-    square = box_mean(np.where(known[..., None], view * view, 0), far) / share
-    spread = np.sqrt(np.maximum(square - mean * mean, 0).sum(axis=-1))
-    return spread[window[0].start - rows.start :, window[1].start - columns.start :][
-        : window[0].stop - window[0].start, : window[1].stop - window[1].start
-    ]
+    view, known = rgb[around], ~hole[around]
+    spread = _nearby((view * view).sum(axis=-1), known, radius)
+    spread -= sum(_nearby(view[..., channel], known, radius) ** 2 for channel in range(3))
+    top, left = (part.start - wide.start for part, wide in zip(window, around, strict=True))
+    height, width = (part.stop - part.start for part in window)
+    return np.sqrt(np.maximum(spread, 0))[top : top + height, left : left + width]
+
+
+def _nearby(values: np.ndarray, there: np.ndarray, radius: float) -> np.ndarray:
+    """The mean of what is there within a radius of every pixel, 0 where nothing is: (h, w), (h, w) bool."""
+    share = box_mean(there.astype(np.float32), int(radius))
+    total = box_mean(np.where(there, values, np.float32(0)), int(radius))
+    return np.where(share > 1e-6, total / np.maximum(share, 1e-6), np.float32(0))
 
 
 def _grown(mask: np.ndarray, window: Window, radius: float) -> np.ndarray:

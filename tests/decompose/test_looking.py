@@ -100,3 +100,20 @@ def test_a_small_piece_belongs_whole_to_the_object_beside_it():
     (found,) = standing_out(look, fine, 3, 0.01)
     assert (found.mask > 0.5)[small > 0.9].all()
     assert soft_iou(found.mask, large + small) > 0.9
+
+
+@pytest.mark.parametrize(("radius", "stays"), [(0.18, False), (0.06, True)])
+def test_what_the_whole_view_is_sure_is_nothing_stays_out_unless_it_is_thin(radius, stays):
+    look, red, blue = touching(radius)
+
+    class Eager:
+        name, side = "eager", 64
+
+        def __call__(self, rgb: np.ndarray) -> np.ndarray:
+            if rgb.shape[:2] == look.shape[:2]:
+                return np.clip(4 * (rgb[..., 0] - rgb[..., 2]), 0, 1)
+            return np.clip(4 * np.abs(rgb - 0.6).max(axis=-1) - 0.5, 0, 1)
+
+    (found,) = standing_out(look, Eager(), 3, 0.005)
+    assert soft_iou(found.mask > 0.5, red + stays * blue) > 0.9
+    assert ((found.mask > 0.5)[blue > 0.9].mean() > 0.9) == stays
