@@ -21,6 +21,8 @@ from layercli.vision.matting import (
     trimap_of,
 )
 
+STEP = 1.7
+"""Pixels over which a mask rises that is cut off hard, and so does not tell how sure it is of its outline."""
 DOUBTED = 0.1
 """The share of an object that a mask doubts, from which on it has no outline that could be refined."""
 
@@ -62,12 +64,11 @@ def cut_out(left: np.ndarray, found: Found, how: Cutting) -> tuple[Window, np.nd
         alpha = coarse
     else:
         band = max(2.0, how.band * size * scale, 1.5 * max(down, across) * scale)
-        if found.drawn:  # by a hand, which errs by more than the sharpness of its line
+        if found.drawn or rise_of(found.mask) < STEP:
             trimap = trimap_of(coarse, band, band)
-            alpha = closed_form_alpha(small, trimap, coarse, how.pull / band**2)
+            alpha = _stretched(closed_form_alpha(small, trimap, coarse, how.pull / band**2))
         else:
             alpha = _refined(small, coarse, band, how.pull)
-        alpha = np.clip((alpha - 0.03) / 0.94, 0, 1)
     colour, _ = foreground_and_background(small, alpha)
     fine = enlarged_alpha(alpha, small, view) if alpha.shape != view.shape[:2] else alpha
     return window, cleared(fine), resized(colour, *view.shape[:2])
@@ -82,9 +83,14 @@ def _refined(rgb: np.ndarray, mask: np.ndarray, band: float, pull: float) -> np.
     rise = rise_of(mask)
     outline = sure_outline(mask, rise)
     trimap = trimap_beside(mask, outline, min(band, max(1.5, 2 * rise)))
-    alpha = closed_form_alpha(rgb, trimap, mask, pull / rise**2)
+    alpha = _stretched(closed_form_alpha(rgb, trimap, mask, pull / rise**2))
     kept = min(1.0, doubt_of(mask, outline, rise) / DOUBTED)
     return kept * mask + (1 - kept) * alpha
+
+
+def _stretched(alpha: np.ndarray) -> np.ndarray:
+    """What a solution leaves almost clear or almost solid, made so."""
+    return np.clip((alpha - 0.03) / 0.94, 0, 1)
 
 
 def _part(mask: np.ndarray, window: Window, full: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:

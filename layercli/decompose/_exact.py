@@ -72,17 +72,26 @@ def without_ghost(
     return in_levels(np.where(off, np.maximum(raised, np.minimum(needed, most)), raised))
 
 
-def behind(photo: np.ndarray, alpha: np.ndarray, fg: np.ndarray, made_up: np.ndarray) -> np.ndarray:
+def behind(
+    photo: np.ndarray,
+    alpha: np.ndarray,
+    fg: np.ndarray,
+    made_up: np.ndarray,
+    error: np.ndarray | float = _SURE_BG,
+) -> np.ndarray:
     """What lies behind a layer: p = αF + (1-α)B, solved for B between what is seen and what was made up.
 
     photo, fg, made_up: (H, W, 3), alpha: (H, W) in 8-bit levels -> B in 8-bit levels. With F ~ N(fg, σ_F²)
     and B ~ N(made_up, σ_B²) the most likely B is made_up + (1-α)σ_B² r / (α²σ_F² + (1-α)²σ_B²), where r is
-    what fg and made_up leave unexplained. B is kept where some F in [0, 1] gives p; where α = 0, B = p.
+    what fg and made_up leave unexplained; σ_B is the error (H, W) of what was made up, if that is less than
+    usual: before an even ground every shade of the object's rim would be seen. B is kept where some F in
+    [0, 1] gives p; where α = 0, B = p.
     """
     a = alpha[..., None]
     rest = 1 - a
     unexplained = photo - a * fg - rest * made_up
-    pull = rest * _SURE_BG**2 / (a * a * _SURE_FG**2 + rest * rest * _SURE_BG**2)
+    spread = np.clip(np.broadcast_to(error, alpha.shape), _LEVEL, _SURE_BG)[..., None] ** 2
+    pull = rest * spread / (a * a * _SURE_FG**2 + rest * rest * spread)
     b = made_up + pull * unexplained
     solid = a > 1 - 0.5 * _LEVEL
     divisor = np.where(solid, np.float32(1), rest)

@@ -181,7 +181,7 @@ def _taken_off(
     off = _nearby(((target - made_up) ** 2).sum(axis=-1), grown[window] & ~disc(hole, rim), 4 + 0.02 * side)
     error = np.sqrt(_texture(left, grown, window, 4 + 0.02 * side) ** 2 + off)
     alpha = without_ghost(target, alpha, colour, made_up, ring, error)
-    left[window] = behind(target, alpha, colour, made_up)
+    left[window] = behind(target, alpha, colour, made_up, error)
     return Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)
 
 
