@@ -21,6 +21,8 @@ from layercli.vision.matting import (
     trimap_of,
 )
 
+SURE = 0.95
+"""How sure a mask must be of a pixel for a solution that says the opposite to be wrong."""
 STEP = 1.7
 """Pixels over which a mask rises that is cut off hard, and so does not tell how sure it is of its outline."""
 DOUBTED = 0.1
@@ -84,6 +86,8 @@ def _refined(rgb: np.ndarray, mask: np.ndarray, band: float, pull: float) -> np.
     outline = sure_outline(mask, rise)
     trimap = trimap_beside(mask, outline, min(band, max(1.5, 2 * rise)))
     alpha = _stretched(closed_form_alpha(rgb, trimap, mask, pull / rise**2))
+    sure = (mask >= SURE) | (mask <= 1 - SURE)
+    alpha = np.where(sure & (np.abs(alpha - mask) > 0.5), mask, alpha)  # thin parts have no known inside
     kept = min(1.0, doubt_of(mask, outline, rise) / DOUBTED)
     return kept * mask + (1 - kept) * alpha
 

@@ -52,8 +52,9 @@ def without_ghost(
     shown, apart = photo - made_up, fg - made_up
     power = np.einsum("hwc,hwc->hw", apart, apart)
     along = np.einsum("hwc,hwc->hw", shown, apart)
-    solved = np.clip(along / np.maximum(power, 1e-6), 0, 1)
-    left = np.linalg.norm(shown - solved[..., None] * apart, axis=-1)
+    free = along / np.maximum(power, 1e-6)  # over 1 where the photo is farther from B than F is
+    solved = np.clip(free, 0, 1)
+    left = np.linalg.norm(shown - np.maximum(free, 0)[..., None] * apart, axis=-1)
     seen = np.linalg.norm(shown, axis=-1)
     weight = power / (_NOISE**2 + error**2 + left**2)
     likely = (alpha / _SURE_ALPHA**2 + weight * solved) / (1 / _SURE_ALPHA**2 + weight)

@@ -176,10 +176,8 @@ def _taken_off(
     sources = _sources(others, hole, window, light.shape)
     made_up = _filled(lit, grown, sources, options, seed)[window] * light[window][..., None]
     rim = 2 + 0.003 * side
-    ring = disc(hole, rim) & ~disc(hole, -(2 + options.band * side)) & (alpha < 1)
-    # Around the object the photo shows what was made up there, and how far off it is.
-    off = _nearby(((target - made_up) ** 2).sum(axis=-1), grown[window] & ~disc(hole, rim), 4 + 0.02 * side)
-    error = np.sqrt(_texture(left, grown, window, 4 + 0.02 * side) ** 2 + off)
+    ring = disc(hole, rim) & ~disc(hole, -(6 + 2 * options.band * side)) & (alpha < 1)
+    error = _texture(left, grown, window, 4 + 0.02 * side)  # of another place is what patches bring
     alpha = without_ghost(target, alpha, colour, made_up, ring, error)
     left[window] = behind(target, alpha, colour, made_up, error)
     return Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)
