@@ -25,6 +25,8 @@ SURE = 0.95
 """How sure a mask must be of a pixel for a solution that says the opposite to be wrong."""
 STEP = 1.7
 """Pixels over which a mask rises that is cut off hard, and so does not tell how sure it is of its outline."""
+BLUNT = 6.3
+"""Pixels over which a mask counts as rising where its own steepness tells nothing, or it is asked for."""
 DOUBTED = 0.1
 """The share of an object that a mask doubts, from which on it has no outline that could be refined."""
 
@@ -66,9 +68,9 @@ def cut_out(left: np.ndarray, found: Found, how: Cutting) -> tuple[Window, np.nd
         alpha = coarse
     else:
         band = max(2.0, how.band * size * scale, 1.5 * max(down, across) * scale)
-        if found.drawn or rise_of(found.mask) < STEP:
+        if found.drawn or found.asked or rise_of(found.mask) < STEP:
             trimap = trimap_of(coarse, band, band)
-            alpha = _stretched(closed_form_alpha(small, trimap, coarse, how.pull / band**2))
+            alpha = _stretched(closed_form_alpha(small, trimap, coarse, how.pull / BLUNT**2))
         else:
             alpha = _refined(small, coarse, band, how.pull)
     colour, _ = foreground_and_background(small, alpha)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,11 +39,14 @@ SURE, SURER = 0.8, 0.9
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
-    """An object: its name, a coarse mask (h, w) in [0, 1] at the size looked at; drawn: by a person."""
+    """An object: its name, a coarse mask (h, w) in [0, 1] at the size looked at; drawn: by a person; asked:
+    by a person, who is sure that there is one.
+    """
 
     name: str
     mask: np.ndarray
     drawn: bool = False
+    asked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +77,18 @@ def named_objects(
         left, top, right, bottom = _pixels(box, name, photo, look)
         if names.segmenter:
             sides = left / width, top / height, right / width, bottom / height
-            found.append(Found(name=name, mask=_segmenter(names)(look, box=sides)))
+            found.append(Found(name=name, mask=_segmenter(names)(look, box=sides), asked=True))
             continue
-        found.append(Found(name=name, mask=in_box(look, (left, top, right, bottom), finder)))
+        mask = in_box(look, (left, top, right, bottom), finder)
+        found.append(Found(name=name, mask=mask, asked=True))
     for name, point in request.points.items():
         x, y = _pixels(point, name, photo, look)
         if names.segmenter:
             mask = _segmenter(names)(look, point=(x / width, y / height))
-            found.append(Found(name=name, mask=mask))
+            found.append(Found(name=name, mask=mask, asked=True))
             continue
-        found.append(Found(name=name, mask=at_point(look, (min(x, width - 1), min(y, height - 1)), finder)))
+        mask = at_point(look, (min(x, width - 1), min(y, height - 1)), finder)
+        found.append(Found(name=name, mask=mask, asked=True))
     if request.sought:
         found += _looked_for(request.sought, look, names)
     for entry in found:
@@ -111,7 +117,7 @@ def _looked_for(sought: Sequence[str], look: np.ndarray, names: Names) -> list[F
                 f'Try other words, -O sure={sure:.2f}, or show where it is: --box "{name}=0.1,0.4,0.5,0.9"',
             )
         plain = name.partition(" ")[2] if name.lower().startswith(("the ", "a ", "an ")) else name
-        found.append(Found(name=plain, mask=segmenter(look, box=box)))
+        found.append(Found(name=plain, mask=segmenter(look, box=box), asked=True))
     return found
 
 
@@ -238,7 +244,7 @@ def without(found: Sequence[Found], taken: Found, filled: np.ndarray) -> list[Fo
             joined, _ = ndimage.label((behind > 0.5) | solid)
             behind = np.where(np.isin(joined, np.unique(joined[solid])), behind, 0)
             clear = np.where(hole, behind, clear).astype(np.float32)
-        left.append(Found(name=entry.name, mask=clear, drawn=entry.drawn))
+        left.append(dataclasses.replace(entry, mask=clear))
     return left
 
 

@@ -176,10 +176,13 @@ def _taken_off(
     sources = _sources(others, hole, window, light.shape)
     made_up = _filled(lit, grown, sources, options, seed)[window] * light[window][..., None]
     rim = 2 + 0.003 * side
-    ring = disc(hole, rim) & ~disc(hole, -(6 + 2 * options.band * side)) & (alpha < 1)
-    error = _texture(left, grown, window, 4 + 0.02 * side)  # of another place is what patches bring
-    alpha = without_ghost(target, alpha, colour, made_up, ring, error)
-    left[window] = behind(target, alpha, colour, made_up, error)
+    ring = disc(hole, rim) & (alpha < 1)
+    if not (found.asked or found.drawn):  # what a net doubts in breadth is no rim
+        ring &= ~disc(hole, -(6 + 2 * options.band * side))
+    texture = _texture(left, grown, window, 4 + 0.02 * side)  # of another place is what patches bring
+    trusted = 0.0 if found.asked else texture  # what is asked for is rather raised than left behind
+    alpha = without_ghost(target, alpha, colour, made_up, ring, trusted)
+    left[window] = behind(target, alpha, colour, made_up, texture)
     return Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)
 
 
