@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,23 +23,30 @@ if TYPE_CHECKING:
     from layercli.vision.named import Segmenter
 
 LOOK_PIXELS = 400_000
-"""The size at which objects are looked for."""
+"""The size at which objects are looked for, where the net sees no more."""
+FINE = 0.75
+"""The share of a picture's longer side from which on a net that sees so many pixels sees all of it."""
 MOST_FOUND = 3
 """Objects that are taken off unasked: with the background four layers, as in DreamLayer."""
 SLIVER, MUCH, MOST = 0.005, 0.25, 1.0
 """Shares of what a nearer view sees: what it leaves out is the rim's below the first; another object perhaps
 above the second; and above the last it leaves out most, and is doubtful itself."""
+THICK = 3.0
+"""Pixels of a net's own from which on what lies so far from an outline is too thick to be missed by it."""
 SURE, SURER = 0.8, 0.9
 """How sure the whole view must be of it, on average, for it to stay; of what may be another object."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
-    """An object: its name, a coarse mask (h, w) in [0, 1] at the size looked at; drawn: by a person."""
+    """An object: its name, a coarse mask (h, w) in [0, 1] at the size looked at; drawn: by a person; asked:
+    by a person, who is sure that there is one.
+    """
 
     name: str
     mask: np.ndarray
     drawn: bool = False
+    asked: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,16 +77,18 @@ def named_objects(
         left, top, right, bottom = _pixels(box, name, photo, look)
         if names.segmenter:
             sides = left / width, top / height, right / width, bottom / height
-            found.append(Found(name=name, mask=_segmenter(names)(look, box=sides)))
+            found.append(Found(name=name, mask=_segmenter(names)(look, box=sides), asked=True))
             continue
-        found.append(Found(name=name, mask=in_box(look, (left, top, right, bottom), finder)))
+        mask = in_box(look, (left, top, right, bottom), finder)
+        found.append(Found(name=name, mask=mask, asked=True))
     for name, point in request.points.items():
         x, y = _pixels(point, name, photo, look)
         if names.segmenter:
             mask = _segmenter(names)(look, point=(x / width, y / height))
-            found.append(Found(name=name, mask=mask))
+            found.append(Found(name=name, mask=mask, asked=True))
             continue
-        found.append(Found(name=name, mask=at_point(look, (min(x, width - 1), min(y, height - 1)), finder)))
+        mask = at_point(look, (min(x, width - 1), min(y, height - 1)), finder)
+        found.append(Found(name=name, mask=mask, asked=True))
     if request.sought:
         found += _looked_for(request.sought, look, names)
     for entry in found:
@@ -107,8 +117,13 @@ def _looked_for(sought: Sequence[str], look: np.ndarray, names: Names) -> list[F
                 f'Try other words, -O sure={sure:.2f}, or show where it is: --box "{name}=0.1,0.4,0.5,0.9"',
             )
         plain = name.partition(" ")[2] if name.lower().startswith(("the ", "a ", "an ")) else name
-        found.append(Found(name=plain, mask=segmenter(look, box=box)))
+        found.append(Found(name=plain, mask=segmenter(look, box=box), asked=True))
     return found
+
+
+def to_look_at(photo: np.ndarray, finder: Finder) -> np.ndarray:
+    """A photo (H, W, 3) at the size at which objects are looked for, fine enough for what a net can see."""
+    return scaled(photo, max(LOOK_PIXELS, finder.side**2))
 
 
 def standing_out(look: np.ndarray, finder: Finder, most: int, least: float) -> list[Found]:
@@ -123,28 +138,32 @@ def standing_out(look: np.ndarray, finder: Finder, most: int, least: float) -> l
     ]
     chosen.sort(reverse=True)
     chosen = [entry for entry in chosen if entry[0] > 0.08 * chosen[0][0]][:most]
-    # The doubtful pixels belong to the nearest object.
-    nearest = ndimage.distance_transform_edt(
-        ~np.isin(numbers, [index for _, index in chosen]), return_distances=False, return_indices=True
+    # The doubtful pixels belong to the nearest object, and so do small pieces, whole.
+    distance, nearest = ndimage.distance_transform_edt(
+        ~np.isin(numbers, [index for _, index in chosen]), return_indices=True
     )
-    owner = numbers[tuple(nearest)] if chosen else numbers
     reach = 0.03 * float(np.hypot(*surely.shape))
-    masks = [
-        np.where((owner == index) & disc(numbers == index, reach), surely, 0).astype(np.float32)
-        for _, index in chosen
-    ]
-    masks = _looked_at_again(look, masks, finder)
+    owner = numbers[tuple(nearest)] if chosen else numbers
+    near = distance <= reach
+    for number in np.setdiff1d(numbers[near], [0, *(index for _, index in chosen)]):
+        piece = numbers == number
+        owner[piece] = owner[piece][np.argmin(distance[piece])]
+        near |= disc(piece, reach / 2) & (distance > 0)
+    masks = [np.where((owner == index) & near, surely, 0).astype(np.float32) for _, index in chosen]
+    masks = _looked_at_again(look, surely, masks, finder)
     names = ["object"] if len(masks) == 1 else [f"object {n}" for n in range(1, len(masks) + 1)]
     return [Found(name=name, mask=mask) for name, mask in zip(names, masks, strict=True)]
 
 
-def _looked_at_again(look: np.ndarray, masks: list[np.ndarray], finder: Finder) -> list[np.ndarray]:
+def _looked_at_again(
+    look: np.ndarray, surely: np.ndarray, masks: list[np.ndarray], finder: Finder
+) -> list[np.ndarray]:
     """What stands out from near, too, as most views on its middle see it; no object twice.
 
     A view from near tells an object from what it touches, but may show it in part: what the whole view is
-    sure of stays.
+    sure of stays. To a net that sees all of the whole view already, a nearer one shows nothing more.
     """
-    if finder.name == "classical":
+    if not finder.side or finder.side >= FINE * max(look.shape[:2]):
         return masks
     steady = [
         mask
@@ -156,11 +175,29 @@ def _looked_at_again(look: np.ndarray, masks: list[np.ndarray], finder: Finder) 
         middle = np.argmax(ndimage.distance_transform_edt(np.pad(mask > 0.5, 1))[1:-1, 1:-1])
         y, x = np.unravel_index(int(middle), mask.shape)
         seen = at_point(look, (int(x), int(y)), finder)
+        seen = np.where(_added(surely, seen, max(mask.shape) / finder.side), 0, seen).astype(np.float32)
         taken = np.maximum.reduce([np.zeros_like(seen), *kept])
         if not ((seen > 0.5) & (taken > 0.5)).sum() > 0.5 * (seen > 0.5).sum():
             whole = np.maximum.reduce([seen, *_left_out(mask, seen)])
             kept.append(np.minimum(whole, 1 - taken))
     return kept
+
+
+def _added(whole: np.ndarray, seen: np.ndarray, grain: float) -> np.ndarray:
+    """Where a nearer view (h, w) adds a piece that the whole view is sure is nothing, and wrongly so: bool.
+
+    grain: pixels to one of the net's own. What is thinner than a few of these only a nearer view can see.
+    """
+    solid = whole > 0.5
+    slack = 2 + 0.03 * float(np.sqrt(solid.sum()))
+    numbers, count = ndimage.label((seen > 0.1) & ~disc(solid, slack))
+    depth = ndimage.distance_transform_edt(numbers)
+    wrong = [
+        number
+        for number in range(1, count + 1)
+        if depth[numbers == number].max() > THICK * grain and whole[numbers == number].mean() < 1 - SURER
+    ]
+    return np.isin(numbers, wrong)
 
 
 def _left_out(whole: np.ndarray, seen: np.ndarray) -> list[np.ndarray]:
@@ -207,7 +244,7 @@ def without(found: Sequence[Found], taken: Found, filled: np.ndarray) -> list[Fo
             joined, _ = ndimage.label((behind > 0.5) | solid)
             behind = np.where(np.isin(joined, np.unique(joined[solid])), behind, 0)
             clear = np.where(hole, behind, clear).astype(np.float32)
-        left.append(Found(name=entry.name, mask=clear, drawn=entry.drawn))
+        left.append(dataclasses.replace(entry, mask=clear))
     return left
 
 

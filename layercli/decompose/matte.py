@@ -21,17 +21,17 @@ from layercli.core.layers import LayerStack
 from layercli.decompose._cutting import Cutting, cut_out
 from layercli.decompose._exact import behind, without_ghost
 from layercli.decompose._objects import (
-    LOOK_PIXELS,
     MOST_FOUND,
     Found,
     Names,
     named_objects,
     standing_out,
+    to_look_at,
     without,
 )
 from layercli.decompose._order import front_first
 from layercli.decompose._stack import Piece, solved
-from layercli.vision.grids import Window, disc, resized, scaled
+from layercli.vision.grids import Window, box_mean, disc, resized
 from layercli.vision.nets import weights_of
 from layercli.vision.saliency import Finder, open_finder
 from layercli.vision.shadows import shadow_of
@@ -42,9 +42,10 @@ FILLERS = "layercli.vision.fillers"
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """net: what finds objects; "auto" takes the best at hand, "classical" needs none. band: half the width in
-    which the outline is looked for, as a share of the object's size; pull: how much the net's own mask pulls
-    at alpha there; detail: megapixels at which alpha is solved (above, it is carried up along the photo's
-    edges); refine: no takes drawn masks as alpha, as they are. shadows: a layer for them. least: the
+    which the outline is looked for, as a share of the object's size, at most: less where the net draws it
+    finely; pull: how much the net's own mask pulls at alpha there, the more the more finely it is drawn;
+    detail: megapixels at which alpha is solved (above, it is carried up along the photo's edges); refine: no
+    takes drawn masks as alpha, as they are. shadows: a layer for them. least: the
     smallest share of the photo that counts as an object. fill: what completes the background: patch (patches
     of the photo), smooth (an even surface) or lama (the net of the TorchScript file lama, or of big-lama.pt
     in the caches). radius, reach: of the patches, in pixels, and how far around is looked, in object sizes.
@@ -56,7 +57,7 @@ class Options:
 
     net: str = "auto"
     band: float = 0.02
-    pull: float = 0.01
+    pull: float = 0.4
     detail: float = 0.7
     refine: bool = True
     shadows: bool = True
@@ -113,7 +114,7 @@ def _front_to_back(
     `left` is the photo without what was taken off so far; it changes between two objects. Where more layers
     are asked for than stand out, what is left is looked at again.
     """
-    look = scaled(left, LOOK_PIXELS)
+    look = to_look_at(left, finder)
     most = request.layers - 1 if request.layers else MOST_FOUND
     ways = Names(detector=options.detector, segmenter=options.segmenter, sure=options.sure)
     found = named_objects(request, look, size, finder, ways)
@@ -133,7 +134,7 @@ def _front_to_back(
         others = [entry for entry in found if entry is not first]
         yield first, others, len(others)
         taken += 1
-        look = scaled(left, LOOK_PIXELS)
+        look = to_look_at(left, finder)
         found = without(found, first, look)
         found = [entry for entry in found if (entry.mask > 0.5).any()]
         if not found and request.layers and taken < most:
@@ -173,10 +174,15 @@ def _taken_off(
     grown = _grown(grown, window, 2 + 0.01 * side)
     lit = np.minimum(left / light[..., None], 1) if (light < 1).any() else left
     sources = _sources(others, hole, window, light.shape)
-    made_up = _filled(lit, grown, sources, options, seed)[window]
-    ring = disc(hole, 2 + 0.003 * side) & (alpha < 1)
-    alpha = without_ghost(target, alpha, colour, made_up * light[window][..., None], ring)
-    left[window] = behind(target, alpha, colour, made_up * light[window][..., None])
+    made_up = _filled(lit, grown, sources, options, seed)[window] * light[window][..., None]
+    rim = 2 + 0.003 * side
+    ring = disc(hole, rim) & (alpha < 1)
+    if not (found.asked or found.drawn):  # what a net doubts in breadth is no rim
+        ring &= ~disc(hole, -(6 + 2 * options.band * side))
+    texture = _texture(left, grown, window, 4 + 0.02 * side)  # of another place is what patches bring
+    trusted = 0.0 if found.asked else texture  # what is asked for is rather raised than left behind
+    alpha = without_ghost(target, alpha, colour, made_up, ring, trusted)
+    left[window] = behind(target, alpha, colour, made_up, texture)
     return Piece(name=found.name, window=window, alpha=alpha, colour=colour, target=target)
 
 
@@ -190,6 +196,28 @@ def _filled(
     how = filler.Options(**{name: value for name, value in given.items() if name in taken})
     result: np.ndarray = filler.fill(rgb, hole, seed=seed, sources=sources, how=how)
     return result
+
+
+def _texture(rgb: np.ndarray, hole: np.ndarray, window: Window, radius: float) -> np.ndarray:
+    """By how much colours outside a hole vary within a radius, for every pixel of a window: (h, w)."""
+    far = int(radius)
+    around = tuple(
+        slice(max(0, part.start - far), min(full, part.stop + far))
+        for part, full in zip(window, hole.shape, strict=True)
+    )
+    view, known = rgb[around], ~hole[around]
+    spread = _nearby((view * view).sum(axis=-1), known, radius)
+    spread -= sum(_nearby(view[..., channel], known, radius) ** 2 for channel in range(3))
+    top, left = (part.start - wide.start for part, wide in zip(window, around, strict=True))
+    height, width = (part.stop - part.start for part in window)
+    return np.sqrt(np.maximum(spread, 0))[top : top + height, left : left + width]
+
+
+def _nearby(values: np.ndarray, there: np.ndarray, radius: float) -> np.ndarray:
+    """The mean of what is there within a radius of every pixel, 0 where nothing is: (h, w), (h, w) bool."""
+    share = box_mean(there.astype(np.float32), int(radius))
+    total = box_mean(np.where(there, values, np.float32(0)), int(radius))
+    return np.where(share > 1e-6, total / np.maximum(share, 1e-6), np.float32(0))
 
 
 def _grown(mask: np.ndarray, window: Window, radius: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
+from scipy import ndimage, sparse
 from scipy.sparse import linalg
 
 from layercli.vision.grids import box_mean, disc, resized
@@ -26,12 +26,47 @@ def trimap_of(mask: np.ndarray, sure: float, unsure: float) -> np.ndarray:
     return np.where(inside, np.float32(1), np.where(outside, np.float32(0), np.float32(0.5)))
 
 
+def rise_of(mask: np.ndarray) -> float:
+    """Over how many pixels a mask (H, W) rises from 0.1 to 0.9 where its outline is, as the median."""
+    steep = np.hypot(*np.gradient(mask)) if min(mask.shape) > 1 else np.ones_like(mask)
+    border = _border(mask)
+    return float(np.median(0.8 / np.maximum(steep[border], 1e-3))) if border.any() else 1.0
+
+
+def sure_outline(mask: np.ndarray, rise: float) -> np.ndarray:
+    """Where a mask (H, W) that rises over so many pixels has an outline of whose both sides it is sure: bool.
+
+    What a mask doubts in breadth has no edge there that could be found.
+    """
+    reach = 2 * int(np.ceil(2 * rise)) + 1
+    sure = (ndimage.maximum_filter(mask, reach) >= 0.9) & (ndimage.minimum_filter(mask, reach) <= 0.1)
+    return np.asarray(_border(mask) & sure)
+
+
+def trimap_beside(mask: np.ndarray, outline: np.ndarray, band: float) -> np.ndarray:
+    """A mask (H, W) in [0, 1] -> 0.5 within so many pixels of an outline, the mask's own values elsewhere."""
+    values = np.where(mask >= 0.95, np.float32(1), np.where(mask <= 0.05, np.float32(0), mask))
+    return np.where(disc(outline, band), np.float32(0.5), values)
+
+
+def doubt_of(mask: np.ndarray, outline: np.ndarray, rise: float) -> float:
+    """What a mask (H, W) doubts beyond its outline, as a share of what it holds."""
+    doubtful = (mask > 0.1) & (mask < 0.9) & ~disc(outline, 2 * rise)
+    return float(doubtful.sum() / max(1, (mask > 0.5).sum()))
+
+
+def _border(mask: np.ndarray) -> np.ndarray:
+    """The pixels at both sides of a mask's outline."""
+    solid = mask > 0.5
+    return np.asarray(ndimage.binary_dilation(solid) & ndimage.binary_dilation(~solid))
+
+
 def closed_form_alpha(
     rgb: np.ndarray, trimap: np.ndarray, prior: np.ndarray | None = None, weight: float = 0.0
 ) -> np.ndarray:
     """The smoothest alpha that is locally linear in colour and agrees with a trimap.
 
-    rgb: (H, W, 3) in [0, 1], trimap: (H, W) of 0, 1 and 0.5 -> alpha (H, W) float32 in [0, 1].
+    rgb: (H, W, 3) in [0, 1], trimap: (H, W), 0.5 where alpha is not known -> alpha (H, W) float32 in [0, 1].
     prior, weight: a guess (H, W) for the unknown pixels and how strongly it pulls.
     """
     unknown = trimap == 0.5

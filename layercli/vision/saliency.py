@@ -12,11 +12,16 @@ from layercli.vision import nets
 from layercli.vision.classical import standing_out
 from layercli.vision.grids import resized
 
+LONG_SIDE = 512
+"""Of what a net sees that takes pictures in their own shape."""
+
 
 class Finder(Protocol):
     """Says for every pixel how surely it belongs to what stands out."""
 
     name: str
+    side: int
+    """Pixels along the longer side of what it sees of any picture, 0 where it is all of them."""
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
         """(H, W, 3) in [0, 1] -> (H, W) float32 in [0, 1]."""
@@ -27,6 +32,7 @@ class ClassicalFinder:
     """Without any net: what is unlike the picture's border, cut along its edges."""
 
     name = "classical"
+    side = 0
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
         return standing_out(rgb)
@@ -40,6 +46,7 @@ class NetFinder:
 
         self.name = name
         self.net = nets.NETS[name]
+        self.side = self.net.side or LONG_SIDE
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         try:
@@ -69,7 +76,7 @@ class NetFinder:
     def _size(self, height: int, width: int) -> tuple[int, int]:
         if self.net.side:
             return self.net.side, self.net.side
-        scale = 512 / max(height, width)
+        scale = LONG_SIDE / max(height, width)
         return max(32, round(height * scale / 32) * 32), max(32, round(width * scale / 32) * 32)
 
 

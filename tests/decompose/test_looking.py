@@ -16,6 +16,7 @@ class Contrast:
     """A finder as salient-object nets are: what differs most from a view's border, stretched to [0, 1]."""
 
     name = "contrast"
+    side = 32
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
         border = np.concatenate([rgb[0], rgb[-1], rgb[:, 0], rgb[:, -1]])
@@ -53,6 +54,7 @@ class Near:
     """A finder that sees red and blue from afar, and from near red alone."""
 
     name = "near"
+    side = 32
 
     def __init__(self, sure: float = 1.0) -> None:
         self.sure = sure
@@ -79,3 +81,39 @@ def test_what_the_whole_view_is_sure_of_stays_where_a_nearer_one_leaves_it_out(r
     assert soft_iou(found.mask > 0.5, red + blue) > 0.9
     (found,) = standing_out(look, Near(too_little), 3, 0.005)
     assert soft_iou(found.mask > 0.5, red) > 0.9
+
+
+def test_a_net_that_sees_all_of_the_whole_view_is_asked_once():
+    """From near it sees red alone, and of the whole it is sure of less than a coarse net must be."""
+    look, red, blue = touching(0.18)
+    fine = Near(0.75)
+    fine.side = 160
+    (found,) = standing_out(look, fine, 3, 0.005)
+    assert soft_iou(found.mask > 0.5, red + blue) > 0.9
+
+
+def test_a_small_piece_belongs_whole_to_the_object_beside_it():
+    large, small = ball(90, 160, (0.35, 0.5), 0.25), ball(90, 160, (0.68, 0.5), 0.05)
+    look = over(np.full((90, 160, 3), 0.6, np.float32), large + small, (0.9, 0.1, 0.1))
+    fine = Near()
+    fine.side = 160
+    (found,) = standing_out(look, fine, 3, 0.01)
+    assert (found.mask > 0.5)[small > 0.9].all()
+    assert soft_iou(found.mask, large + small) > 0.9
+
+
+@pytest.mark.parametrize(("radius", "stays"), [(0.18, False), (0.06, True)])
+def test_what_the_whole_view_is_sure_is_nothing_stays_out_unless_it_is_thin(radius, stays):
+    look, red, blue = touching(radius)
+
+    class Eager:
+        name, side = "eager", 64
+
+        def __call__(self, rgb: np.ndarray) -> np.ndarray:
+            if rgb.shape[:2] == look.shape[:2]:
+                return np.clip(4 * (rgb[..., 0] - rgb[..., 2]), 0, 1)
+            return np.clip(4 * np.abs(rgb - 0.6).max(axis=-1) - 0.5, 0, 1)
+
+    (found,) = standing_out(look, Eager(), 3, 0.005)
+    assert soft_iou(found.mask > 0.5, red + stays * blue) > 0.9
+    assert ((found.mask > 0.5)[blue > 0.9].mean() > 0.9) == stays

@@ -11,7 +11,16 @@ from layercli.vision.classical import standing_out
 from layercli.vision.fill import Filling, fill
 from layercli.vision.foreground import foreground_and_background
 from layercli.vision.grids import disc, resized, scaled, smooth_fill, window_around
-from layercli.vision.matting import closed_form_alpha, enlarged_alpha, laplacian_planes, trimap_of
+from layercli.vision.matting import (
+    closed_form_alpha,
+    doubt_of,
+    enlarged_alpha,
+    laplacian_planes,
+    rise_of,
+    sure_outline,
+    trimap_beside,
+    trimap_of,
+)
 from layercli.vision.shadows import shadow_of
 from tests.decompose.made import ball, over, soft_iou, wall
 
@@ -74,6 +83,23 @@ def test_alpha_is_found_between_the_known_parts():
     assert np.abs(found - alpha).max() < 0.15
     assert np.abs(found - alpha)[trimap == 0.5].mean() < 0.02
     np.testing.assert_array_equal(found[trimap != 0.5], trimap[trimap != 0.5])
+
+
+@pytest.mark.parametrize("wide", [4.0, 8.0])
+def test_a_band_is_laid_along_an_outline_of_whose_sides_a_mask_is_sure(wide):
+    rows, columns = np.mgrid[:90, :120]
+    mask = np.clip((30 - np.hypot(rows - 45, columns - 60)) / wide + 0.5, 0, 1).astype(np.float32)
+    rise = rise_of(mask)
+    assert rise == pytest.approx(0.8 * wide, rel=0.1)
+    outline = sure_outline(mask, rise)
+    assert doubt_of(mask, outline, rise) == 0
+    trimap = trimap_beside(mask, outline, 3)
+    assert 2 * np.pi * 30 * 5 < (trimap == 0.5).sum() < 2 * np.pi * 30 * 8
+    half = mask * np.where(columns > 60, np.float32(1), np.float32(0.6))  # doubted on the left
+    outline = sure_outline(half, rise)
+    assert not outline[:, :44].any() and outline[:, 70:].any()
+    assert doubt_of(half, outline, rise) > 0.3
+    np.testing.assert_allclose(trimap_beside(half, outline, 3)[:, :40], half[:, :40], atol=0.05)
 
 
 def test_a_known_trimap_is_its_own_alpha():
