@@ -38,12 +38,13 @@ def early_parts(unet: Any) -> list[Any]:
     """What a UNet2DConditionModel computes before it first reads a text, in the order of work.
 
     The input convolution, the first ResNet, and the first self-attention where there is one at that level;
-    none of them in a network that reads texts, or sizes, beside its time.
+    none of them in a network that reads texts, or sizes, beside its time, or that stands in for another.
     """
-    config, first = unet.config, unet.down_blocks[0]
+    config = getattr(unet, "config", None)
     beside = ("addition_embed_type", "time_cond_proj_dim", "encoder_hid_dim_type")
-    if any(getattr(config, name, None) for name in beside):
+    if config is None or any(getattr(config, name, None) for name in beside):
         return []
+    first = unet.down_blocks[0]
     parts = [unet.conv_in, first.resnets[0]]
     transformers = getattr(first, "attentions", None)
     if transformers:

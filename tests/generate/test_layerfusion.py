@@ -122,7 +122,7 @@ def test_a_mask_of_another_size_is_refused(small: Model, tmp_path: Path) -> None
 
 
 CHANGES: dict[str, Any] = {
-    "fast": 2,
+    "fast": 4,
     "d": 1.0, "prior": "structure", "prior_pass": True, "blend": False, "feedback": False, "share": False,
     "shield": False, "exchange": (0, 300), "blended_text": "background", "window": (600, 900),
     "fuse": "latents", "transfer": "all", "smooth": 0.1, "reach": 0.0, "strongest": 0.05, "colour": 1.0,
