@@ -25,7 +25,9 @@ def halves_begin_alike(unet: Any, x: Tensor, t: Tensor, labels: Tensor | None) -
     x: (2B, C, h, w), t: (2B,) and labels: (2B,) or None, as the call gets them; where their halves differ, or
     gradients flow, the network stays as it is. It is itself again afterwards.
     """
-    early = [] if torch.is_grad_enabled() or not all(map(_alike, (x, t, labels))) else early_parts(unet)
+    early = [] if torch.is_grad_enabled() else early_parts(unet)
+    if early and not all(map(_alike, (x, t, labels))):  # a comparison that on a GPU waits for it
+        early = []
     with ExitStack() as stack:
         hooked = bool(early) and bool(early[0]._forward_hooks)  # then halves may differ behind the input
         for part in early:
