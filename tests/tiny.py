@@ -12,7 +12,9 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
+from layercli.core.geometry import Size
 from layercli.diffusion.schedule import Schedule
+from layercli.generate._joint import Scene
 from layercli.models.embedded import EmbeddedModel
 from layercli.models.family import Model
 from layercli.models.rgba_autoencoder import RGBAAutoencoder
@@ -338,3 +340,17 @@ def qwen(folder: Path) -> Path:
         transformer=transformer,
     ).save_pretrained(folder)
     return folder
+
+
+def scene(size: Size, rectangle: tuple[float, float, float, float]) -> Scene:
+    """A cat on a sofa, within a rectangle of the canvas, in shares of its sides."""
+    return Scene(
+        foregrounds=["a cat"],
+        background="a sofa",
+        blended="a cat, a sofa",
+        negative="",
+        rectangles=[rectangle],
+        guides={},
+        size=size,
+        frame=size,
+    )

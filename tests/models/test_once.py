@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from layercli.generate._joint import Sampling, Scene, sample_frames
+from layercli.generate._joint import Sampling, sample_frames
 from layercli.generate.layerfusion import Options
 from layercli.models import once
 from layercli.models.hooks import AttentionCall, edited_attention, identity
@@ -108,17 +108,7 @@ def test_networks_that_read_texts_beside_the_time_are_left_alone(tmp_path: Path)
 
 
 def test_frames_that_meet_are_drawn_as_before(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    size = model.native_size
-    scene = Scene(
-        foregrounds=["a cat"],
-        background="a sofa",
-        blended="a cat, a sofa",
-        negative="",
-        rectangles=[(0.1, 0.1, 0.9, 0.9)],
-        guides={},
-        size=size,
-        frame=size,
-    )
+    scene = tiny.scene(model.native_size, (0.1, 0.1, 0.9, 0.9))
 
     def drawn() -> Tensor:
         sampled = sample_frames(model, scene, Sampling(seed=0, steps=4, guidance=3.0), Options().rules(model))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from layercli.core.errors import LayercliError
-from layercli.generate._joint import Sampling, Scene, sample_frames
+from layercli.generate._joint import Sampling, sample_frames
 from layercli.generate.layerfusion import Options
 from layercli.models.hooks import AttentionCall, edited_attention, identity
 from layercli.models.reuse import TREND, deep_features_reused, deep_parts
@@ -189,17 +189,7 @@ def test_the_blended_frame_is_left_out_below_the_times_at_which_frames_meet(tmp_
     model = tiny.sd15(tmp_path)
     rows: list[int] = []
     hook = model.unet.register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
-    size = model.native_size
-    scene = Scene(
-        foregrounds=["a cat"],
-        background="a sofa",
-        blended="a cat, a sofa",
-        negative="",
-        rectangles=[(0.0, 0.0, 1.0, 1.0)],
-        guides={},
-        size=size,
-        frame=size,
-    )
+    scene = tiny.scene(model.native_size, (0.0, 0.0, 1.0, 1.0))
     sampling = Sampling(seed=0, steps=4, guidance=3.0)  # at 751, 501, 251 and 1
     found = {}
     for low in (0, 400):
