@@ -17,14 +17,14 @@ import hashlib
 import json
 import multiprocessing
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from paper_ablations.tables import claims_table, group_table, judged, legend, told_of
-from paper_ablations.variants import GROUPS, MAPS, Group, Variant
+from paper_ablations.variants import GROUPS, READ_AGAIN, Group, Variant
 
 from layercli.cli.drawing import draw_missing, hold_to, model_weights, planned
 from layercli.cli.making import METHODS
@@ -55,7 +55,7 @@ class Job:
 
 def main() -> None:
     """Draw, score and compare."""
-    names = [*GROUPS, "maps"]
+    names = [*GROUPS, *READ_AGAIN]
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, nargs="?", default=Path("ablations"))
     parser.add_argument("--model", default="embedded")
@@ -85,28 +85,20 @@ def run(asked: argparse.Namespace) -> None:
     weights = {k: v for k, v in model_weights(asked.model).items() if not k.startswith(ADAPTERS)}
     hold_to(asked.out, {"model": asked.model, "steps": asked.steps, "weights": weights})
     names = asked.groups.split(",")
-    groups = {name: GROUPS["dreamlayer" if name == "maps" else name] for name in names}
-    jobs = {
-        name: {variant.name: job_of(asked, group, variant) for variant in group.variants}
-        for name, group in groups.items()
-    }
-    if "maps" in jobs:  # it reads the pictures of one variant, and draws none
-        jobs["maps"] = {"LSSA and CACA": jobs["maps"]["LSSA and CACA"]}
+    jobs = {name: jobs_of(asked, name) for name in names}
     unique = {job.folder: job for of_group in jobs.values() for job in of_group.values()}
     if asked.estimate:
         estimate(asked, list(unique.values()), sum(map(len, jobs.values())))
         return
-    missing = [job for job in unique.values() if kept_scores(job) is None]
-    if asked.workers > 1 and missing:
-        with ProcessPoolExecutor(asked.workers, multiprocessing.get_context("spawn")) as pool:
-            list(pool.map(in_one_thread, missing))
+    in_processes(scored, [job for job in unique.values() if kept_scores(job) is None], asked.workers)
     told: dict[str, Any] = {"prompts": asked.prompts, "seeds": asked.seeds, "steps": asked.steps}
     claims, tables = [], []
-    for name, group in groups.items():
-        if name == "maps":
-            group, values = MAPS, map_scores(asked, jobs[name]["LSSA and CACA"])
+    for name in names:
+        if name in READ_AGAIN:
+            group, (job,) = READ_AGAIN[name][2], jobs[name].values()
+            values = map_scores(asked, job) if name == "maps" else inversion_scores(asked, job)
         else:
-            values = {variant: scored(job) for variant, job in jobs[name].items()}
+            group, values = GROUPS[name], {variant: scored(job) for variant, job in jobs[name].items()}
         told[name] = {"variants": told_of(group, values)}
         told[name]["claims"] = [one for claim in group.claims if (one := judged(claim, values)) is not None]
         claims += told[name]["claims"]
@@ -117,6 +109,15 @@ def run(asked: argparse.Namespace) -> None:
         with atomic(asked.out / "ablations.md") as part:
             part.write_text(text, encoding="utf-8")
     print(text, end="")
+
+
+def jobs_of(asked: argparse.Namespace, name: str) -> dict[str, Job]:
+    """A job for every variant of a group; for one that reads pictures again and draws none, theirs alone."""
+    if name in READ_AGAIN:
+        of, variant, _ = READ_AGAIN[name]
+        return {variant: jobs_of(asked, of)[variant]}
+    group = GROUPS[name]
+    return {variant.name: job_of(asked, group, variant) for variant in group.variants}
 
 
 def job_of(asked: argparse.Namespace, group: Group, variant: Variant) -> Job:
@@ -170,12 +171,18 @@ def scored(job: Job) -> Scores:
     return found
 
 
-def in_one_thread(job: Job) -> None:
-    """A job in a process of its own."""
+def in_processes(task: Callable[[Any], Any], inputs: Sequence[Any], workers: int) -> None:
+    """A task with every input, each in one thread of a process of its own; what it keeps is its answer."""
+    if workers > 1 and inputs:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), one_thread) as pool:
+            list(pool.map(task, inputs))
+
+
+def one_thread() -> None:
+    """Processes beside each other do not wait for each other's threads."""
     import torch
 
     torch.set_num_threads(1)
-    scored(job)
 
 
 def map_scores(asked: argparse.Namespace, job: Job) -> dict[str, Scores]:
@@ -200,6 +207,50 @@ def map_scores(asked: argparse.Namespace, job: Job) -> dict[str, Scores]:
         variant: {name: maps_of(model, adapter, job.folder / f"{name}.psd", rule) for name in names}
         for variant, rule in rules.items()
     }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inversion:
+    """Pictures of a folder that are inverted and taken apart, and the file for what is found.
+
+    options: of decompose's inversion.
+    """
+
+    file: Path
+    pictures: Sequence[Path]
+    options: Mapping[str, str]
+
+
+def inversion_scores(asked: argparse.Namespace, job: Job) -> dict[str, Scores]:
+    """What comes of one variant's pictures when they are inverted, by how."""
+    folder = asked.out / "inversion"
+    folder.mkdir(exist_ok=True)
+    pictures = [job.folder / f"{name}.psd" for name in sorted(scored(job))]
+    tasks = {}
+    for variant in READ_AGAIN["inversion"][2].variants:
+        options = {"model": asked.model, "steps": str(asked.steps), **variant.options}
+        told = json.dumps([job.folder.name, asked.prompts, asked.seeds, options])
+        file = folder / f"{hashlib.sha256(told.encode()).hexdigest()[:12]}.json"
+        tasks[variant.name] = Inversion(file=file, pictures=pictures, options=options)
+    in_processes(taken_apart, [task for task in tasks.values() if not task.file.is_file()], asked.workers)
+    return {name: taken_apart(task) for name, task in tasks.items()}
+
+
+def taken_apart(task: Inversion) -> Scores:
+    """The numbers of every picture of an inversion; kept once all are there."""
+    from paper_ablations.measures import inverted
+
+    from layercli.decompose import inversion
+
+    if task.file.is_file():
+        found: Scores = json.loads(task.file.read_text(encoding="utf-8"))
+        return found
+    words = {"foregrounds": "the picture's", "background": "the picture's", **task.options}
+    options = registry.options_for(inversion, words)
+    found = {picture.stem: inverted(picture, options) for picture in task.pictures}
+    with atomic(task.file) as part:
+        part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    return found
 
 
 def estimate(asked: argparse.Namespace, jobs: list[Job], variants: int) -> None:

@@ -233,11 +233,11 @@ def test_ablations_are_drawn_scored_judged_and_kept(tmp_path, model, ablations):
         tiny.adapter(own, own / kind, kind, 1)
     words = ("out", "--model", "model", "--prompts", "2", "--seeds", "1", "--steps", "2")
     estimated = ablations(*words, "--estimate")
-    assert "45 variants of 37 settings, 74 pictures" in estimated
+    assert "46 variants of 37 settings, 74 pictures" in estimated
     told_first = ablations(*words, "--groups", "d,masks", "--workers", "2")
     drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.psd")}
     assert len(drawn) == 16  # d = 10 and self x cross are one setting
-    text = ablations(*words, "--groups", "d,masks,maps,enhancer")
+    text = ablations(*words, "--groups", "d,masks,maps,enhancer,inversion")
     assert {path: path.stat().st_mtime_ns for path in drawn} == drawn
     assert text == (tmp_path / "out/ablations.md").read_text()
     rows = [line for line in told_first.splitlines() if line.startswith("| LayerFusion Fig 8d")]
@@ -247,6 +247,8 @@ def test_ablations_are_drawn_scored_judged_and_kept(tmp_path, model, ablations):
     assert told["d"]["variants"]["d = 10"] == told["masks"]["variants"]["self x cross"]
     assert told["masks"]["variants"]["self alone"]["agree"]["mean"] > 0  # the whole frame is no composite
     assert list(told["maps"]["variants"]) == ["refined (Eq 5)", "finest", "coarser"]
+    inverted = [variant["behind"]["mean"] for variant in told["inversion"]["variants"].values()]
+    assert len(set(inverted)) == 3  # masks and texts are at work
     assert 'there is no group "no"' in example("ablations.py", tmp_path, "--groups", "no").stderr
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +10,22 @@ import torch
 
 from layercli.cli.files import read_stack
 from layercli.cli.gathering import gather
+from layercli.core import recomposition
 from layercli.core.layers import WHOLE
-from layercli.core.pixels import dequantize
+from layercli.core.pixels import dequantize, quantize
 from layercli.core.requests import GenerateRequest
+from layercli.decompose import inversion
 from layercli.diffusion.attention import resize_map
 from layercli.diffusion.sample import frame_noise
 from layercli.evaluate import agreement, layers, leakage, seam
 from layercli.evaluate._sample import NotJudged, Sample, rgb
+from layercli.evaluate.alpha import soft_iou
 from layercli.evaluate.recognition import noun_in
 from layercli.generate._trained import prompts_of
 from layercli.models.dreamlayer import DreamLayer, Rules
 from layercli.models.dreamlayer_text import layered_denoiser, layered_text
 from layercli.models.family import Model
+from layercli.vision.grids import resized
 from layercli.vision.object_net import embedded_net, look
 
 T_G = 850
@@ -93,3 +98,30 @@ def maps_of(model: Model, adapter: DreamLayer, file: Path, rules: Rules) -> dict
         if one.std() > 0 and other.std() > 0
     ]
     return {"map": float(np.mean(pairs))} if pairs else {}
+
+
+def inverted(file: Path, options: inversion.Options) -> dict[str, float]:
+    """Invert the plain composite of a file's layers, and hold what is drawn against the layers themselves.
+
+    options: the file's prompts take the place of those there. All is judged as drawn, before colours are
+    solved so that the layers are the photo.
+    """
+    stack = read_stack(file)
+    assert stack.receipt is not None
+    request = GenerateRequest.from_dict(stack.receipt.request)
+    prompts, _ = prompts_of(request)
+    sample = Sample(name=file.stem, stack=stack)
+    photo = dequantize(quantize(agreement.plain(sample)))
+    options = replace(options, foregrounds=tuple(prompts.foregrounds), background=prompts.background)
+    model = inversion.opened(options)
+    drawn = inversion.draw_layers(model, photo, options).permute(0, 2, 3, 1).numpy()
+    *objects, scene = (resized(one, *photo.shape[:2]) for one in drawn)
+    truths = [sample.placed(layer)[..., 3] for layer in sample.foregrounds]
+    covered = sample.covered()
+    apart = np.abs(scene[..., :3] - rgb(stack.placed(0)))[covered > 0.5]
+    cuts = [soft_iou(one[..., 3], true) for one, true in zip(objects, truths, strict=True)]
+    found = {
+        "held": recomposition.leakage(photo, scene[..., :3], covered),
+        "cut": float(np.mean(cuts)),
+    }
+    return {**found, "behind": float(apart.mean() * 255)} if apart.size else found

@@ -48,6 +48,9 @@ NUMBERS: Mapping[str, tuple[bool, str]] = {
     "leakage": (False, "share of the objects that the background holds"),
     "seam": (False, "jump of light across the objects' outline, /255"),
     "empty": (False, "share of layers without a visible pixel"),
+    "held": (False, "share of the objects that the background drawn after inversion still holds"),
+    "behind": (False, "difference of that background from the true one where the objects are, /255"),
+    "cut": (True, "soft IoU of the alphas drawn after inversion with the true ones"),
     "map": (True, "correlation of context maps, at t = 850, with the alphas that came of them"),
 }
 
@@ -204,3 +207,25 @@ MAPS = Group(
     method="dreamlayer",
 )
 """Context maps by level, read again in the pictures that `dreamlayer` drew: this group draws nothing."""
+
+INVERSION = Group(
+    variants=[
+        Variant(name="masked (Eq 2)", options={"inverted_as": "layers"}),
+        Variant(name="unmasked", options={"inverted_as": "layers", "masked": "no"}),
+        Variant(name="one text for all (ours)"),
+    ],
+    numbers=("held", "behind", "cut"),
+    claims=(
+        *_claims("DreamLayer suppl. Fig 4", "held", "masked (Eq 2)", "unmasked"),
+        *_claims("DreamLayer suppl. Fig 4", "behind", "masked (Eq 2)", "unmasked"),
+    ),
+)
+"""Image to layers: the plain composites that LayerFusion drew are inverted and taken apart, and held against
+the layers that they were made of. Options are those of decompose's inversion.
+"""
+
+READ_AGAIN: Mapping[str, tuple[str, str, Group]] = {
+    "maps": ("dreamlayer", "LSSA and CACA", MAPS),
+    "inversion": ("exchange", "all", INVERSION),
+}
+"""name -> whose pictures are read, group and variant, and the group that is told of them."""

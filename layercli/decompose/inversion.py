@@ -44,10 +44,11 @@ class Options:
     foregrounds: prompts, back to front, with commas between them; background: its prompt; prompt: the whole
     picture's, made of the parts where it is empty. inverted_as: the text of every frame on the way back, the
     whole picture's or its layer's. model, device, dtype, offload, steps, guidance: as in generate.
-    masked: during inversion every frame sees only the global frame (Eq 2); share: what frames see while
-    layers are drawn, each its own and the global frame's tokens, all frames' (LSSA, for models that were
-    trained so), or none but its own. start: the time walked back to; refine: further calls per step of
-    inversion, each nearer to the exact inverse. least: alpha below which nothing is kept.
+    masked: during inversion every frame sees only the global frame (Eq 2), else all frames (what the paper
+    compares with); share: what frames see while layers are drawn, each its own and the global frame's tokens,
+    all frames' (LSSA, for models that were trained so), or none but its own. start: the time walked back to;
+    refine: further calls per step of inversion, each nearer to the exact inverse. least: alpha below which
+    nothing is kept.
     """
 
     foregrounds: tuple[str, ...]
@@ -203,7 +204,7 @@ def draw_layers(
     total = 2 * (len(path) - 1)
     with torch.no_grad():
         clean = model.encode(rgba).repeat(len(kinds), 1, 1, 1)
-        edit = GlobalAttention("none", masked=options.masked)
+        edit = GlobalAttention("all", masked=options.masked)
         with edited_attention(model.unet, maps.read_beside(edit) if maps else edit):
             rising = sample(
                 model.denoiser(inverted), clean, model.schedule, path[::-1], refine=options.refine
