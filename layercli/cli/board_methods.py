@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,29 +135,46 @@ def from_the_shell(talk: Output, asked: Asked, method: str) -> dict[str, Any]:
         command = [sys.executable, "-m", "layercli", "generate", *words, "--bg", ground]
         command += ["--model", asked.model, "--method", method, "--steps", str(asked.steps)]
         command += ["--guidance", str(asked.guidance)]
-        told = _timed([*command, "-o", str(Path(scratch) / "shell.psd")], Path(scratch) / "talk.txt")
+        told = _timed([*command, "-o", str(Path(scratch) / "shell.psd")], Path(scratch))
     with atomic(kept) as part:
         part.write_text(json.dumps(told) + "\n", encoding="utf-8")
     return told
 
 
-def _timed(command: list[str], talk: Path) -> dict[str, Any]:
-    """Run a command and tell what it took; raises LayercliError with the end of its talk where it fails."""
+_MEASURE = """
+import json, os, subprocess, sys, time
+began = time.monotonic()
+process = subprocess.Popen(sys.argv[2:])
+busy = memory = None
+if hasattr(os, "wait4"):
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    memory = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    busy = usage.ru_utime + usage.ru_stime
+else:  # Windows
+    process.wait()
+with open(sys.argv[1], "w") as told:
+    json.dump({"seconds": time.monotonic() - began, "processor_seconds": busy, "memory_mib": memory}, told)
+sys.exit(1 if process.returncode else 0)
+"""
+
+
+def _timed(command: list[str], scratch: Path) -> dict[str, Any]:
+    """Run a command and tell what it took; raises LayercliError with the end of its talk where it fails.
+
+    A small process starts it and measures: a process begins with the most memory that the one it was started
+    from ever had, and this one is large.
+    """
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))
-    memory: float | None = None
-    busy: float | None = None
-    began = time.monotonic()
+    talk, told = scratch / "talk.txt", scratch / "told.json"
     with talk.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": path})
-        if hasattr(os, "wait4"):
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            scale = 2**20 if sys.platform == "darwin" else 2**10
-            memory, busy = usage.ru_maxrss / scale, usage.ru_utime + usage.ru_stime
-        else:  # Windows
-            process.wait()
+        process = subprocess.run(
+            [sys.executable, "-c", _MEASURE, str(told), *command],
+            stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": path}, check=False,
+        )  # fmt: skip
     if process.returncode != 0:
         last = talk.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
         raise LayercliError(f"A picture from the shell failed: {' '.join(last)}", " ".join(command))
-    return {"seconds": time.monotonic() - began, "processor_seconds": busy, "memory_mib": memory}
+    found: dict[str, Any] = json.loads(told.read_text(encoding="utf-8"))
+    return found

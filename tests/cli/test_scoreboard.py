@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from layercli.cli.board_methods import _timed
+from layercli.core.errors import LayercliError
 from layercli.core.pixels import open_image
 from layercli.evaluate import _board as board
 from layercli.evaluate._board_methods import compare_methods
@@ -165,3 +168,12 @@ def test_goals_are_met_at_least_or_at_most():
     found = board.goals(top, {"top1": 0.6, "top5": 0.8}, words, 12.0)
     assert [goal["met"] for goal in found] == [True, False, True, False]
     assert found[0]["value"] == pytest.approx(0.4 / 0.6)
+
+
+def test_the_memory_of_a_process_is_its_own_and_not_that_of_the_one_that_started_it(tmp_path):
+    held = np.ones(400 * 2**20, np.uint8)  # every page of it
+    took = _timed([sys.executable, "-c", "print('a')"], tmp_path)
+    assert held.nbytes / 2**20 > 2 * took["memory_mib"] > 4
+    assert took["seconds"] > 0 and took["processor_seconds"] > 0
+    with pytest.raises(LayercliError, match="failed: no such thing"):
+        _timed([sys.executable, "-c", "raise SystemExit('no such thing')"], tmp_path)
