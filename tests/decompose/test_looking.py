@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from layercli.decompose._looking import at_point, nearer_look
 from layercli.decompose._objects import standing_out
@@ -81,6 +82,22 @@ def test_what_the_whole_view_is_sure_of_stays_where_a_nearer_one_leaves_it_out(r
     assert soft_iou(found.mask > 0.5, red + blue) > 0.9
     (found,) = standing_out(look, Near(too_little), 3, 0.005)
     assert soft_iou(found.mask > 0.5, red) > 0.9
+
+
+@pytest.mark.parametrize(("sure", "stays"), [(0.9, True), (0.7, False)])
+def test_a_thin_piece_is_not_doubted_for_its_rim(sure, stays):
+    """A mask falls at its rim over a pixel of the net's own, and that of a thin piece is mostly rim."""
+    red, bar = ball(90, 160, (0.5, 0.5), 0.25), np.zeros((90, 160), np.float32)
+    bar[39:51, 100:124] = 1
+    look = over(np.full((90, 160, 3), 0.6, np.float32), bar, (0.1, 0.1, 0.9))
+    look = over(look, red, (0.9, 0.1, 0.1))
+
+    class Blunt(Near):
+        def __call__(self, rgb: np.ndarray) -> np.ndarray:
+            return ndimage.gaussian_filter(super().__call__(rgb), 2.5)
+
+    (found,) = standing_out(look, Blunt(sure), 3, 0.005)
+    assert ((found.mask > 0.5)[43:47, 106:120].mean() > 0.9) == stays
 
 
 def test_a_net_that_sees_all_of_the_whole_view_is_asked_once():
