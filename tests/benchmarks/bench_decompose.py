@@ -320,13 +320,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--net", default="u2netp")
+    parser.add_argument("--fill", default="patch", help="smooth where alpha alone is asked")
     parser.add_argument("--hint", choices=("none", "box", "point"), default="none")
     parser.add_argument("--single", nargs="+", default=(), metavar="NET", help="nets that judge bare scenes")
     parser.add_argument("--look", type=Path)
     parser.add_argument("--rooms", type=Path, help="a folder that layercli data rooms made")
     parser.add_argument("--speed", type=float, nargs="*")
     given = parser.parse_args()
-    options = Options(net=given.net)
+    options = Options(net=given.net, fill=given.fill)
     if given.speed is not None:
         for megapixels in given.speed or (1, 12, 48):
             print(speed(megapixels, options), flush=True)
