@@ -27,22 +27,21 @@ NEAR, LOOKS = 0.3, 4
 """How much around what was found is looked at next, as a share of its size, and how often at most."""
 AGREED, STEADY = 0.9, 0.5
 """The IoU from which on two answers are one; that below which a nearer look has lost what was looked at."""
+SLIVER, MUCH, MOST = 0.005, 0.25, 1.0
+"""Shares of what a nearer view sees: what it leaves out is the rim's below the first; another object perhaps
+above the second; and above the last it leaves out most, and is doubtful itself."""
+THICK = 3.0
+"""Pixels of a net's own from which on what lies so far from an outline is too thick to be missed by it."""
+SURE, SURER = 0.8, 0.9
+"""How sure the whole view must be of it, on average, for it to stay; of what may be another object."""
 
 
 def in_box(look: np.ndarray, box: Box, finder: Finder) -> np.ndarray:
     """The object in a box (left, top, right, bottom): what stands out there, nothing of it far outside."""
     height, width = look.shape[:2]
-    left, top, right, bottom = box
-    right, bottom = max(right, left + 2), max(bottom, top + 2)
-    slack = 0.04 * max(right - left, bottom - top)
+    left, top, right, bottom = box = _wide_enough(box)
     rows, columns = np.arange(height)[:, None], np.arange(width)
-    inside = (
-        (rows >= top - slack)
-        & (rows < bottom + slack)
-        & (columns >= left - slack)
-        & (columns < right + slack)
-    )
-    box = left, top, right, bottom
+    inside = _inside((height, width), box)
     surely, fits = np.zeros((height, width), dtype=np.float32), 0.0
     if finder.name != "classical":
         for margin in MARGINS:
@@ -58,6 +57,20 @@ def in_box(look: np.ndarray, box: Box, finder: Finder) -> np.ndarray:
         if _fills(by_colour, box) > fits + 0.1 or not fits:
             surely = by_colour
     return surely.astype(np.float32)
+
+
+def _wide_enough(box: Box) -> Box:
+    left, top, right, bottom = box
+    return left, top, max(right, left + 2), max(bottom, top + 2)
+
+
+def _inside(shape: tuple[int, ...], box: Box) -> np.ndarray:
+    """What lies in a box or hardly outside: (h, w) bool."""
+    left, top, right, bottom = _wide_enough(box)
+    slack = 0.04 * max(right - left, bottom - top)
+    rows, columns = np.arange(shape[0])[:, None], np.arange(shape[1])
+    down = (rows >= top - slack) & (rows < bottom + slack)
+    return np.asarray(down & (columns >= left - slack) & (columns < right + slack))
 
 
 def _fills(mask: np.ndarray, box: Box) -> float:
@@ -108,6 +121,59 @@ def nearer_look(look: np.ndarray, mask: np.ndarray, finder: Finder) -> np.ndarra
     part = numbers == 1 + int(shared.argmax())
     nearer = np.where(disc(part, 4), seen, 0).astype(np.float32)
     return nearer if _iou(nearer, mask) > STEADY else None
+
+
+def whole_in(surely: np.ndarray, box: Box) -> np.ndarray:
+    """Of what stands out in the whole view (h, w), the parts that end with a box, but for a few pixels."""
+    inside = _inside(surely.shape, box)
+    numbers, count = ndimage.label(surely > 0.5)
+    own = [number for number in range(1, count + 1) if inside[numbers == number].mean() > AGREED]
+    return np.where(inside & disc(np.isin(numbers, own), 4), surely, 0).astype(np.float32)
+
+
+def whole_at(surely: np.ndarray, point: tuple[int, int]) -> np.ndarray:
+    """Of what stands out in the whole view (h, w), the part at a point (x, y)."""
+    part = _part_at(surely, point)
+    return np.zeros_like(surely) if part is None else part
+
+
+def added(whole: np.ndarray, seen: np.ndarray, grain: float) -> np.ndarray:
+    """Where a nearer view (h, w) adds a piece that the whole view is sure is nothing, and wrongly so: bool.
+
+    grain: pixels to one of the net's own. What is thinner than a few of these only a nearer view can see.
+    """
+    solid = whole > 0.5
+    slack = 2 + 0.03 * float(np.sqrt(solid.sum()))
+    numbers, count = ndimage.label((seen > 0.1) & ~disc(solid, slack))
+    depth = ndimage.distance_transform_edt(numbers)
+    wrong = [
+        number
+        for number in range(1, count + 1)
+        if depth[numbers == number].max() > THICK * grain and whole[numbers == number].mean() < 1 - SURER
+    ]
+    return np.isin(numbers, wrong)
+
+
+def left_out(whole: np.ndarray, seen: np.ndarray, grain: float, most: float = np.inf) -> list[np.ndarray]:
+    """The pieces of an object's mask (h, w) in the whole view that a nearer view leaves out, and wrongly so.
+
+    The outlines of two views differ by a few pixels, and doubtful pieces are left out rightly. Doubt is asked
+    of a piece's inside where it has one, which is a grain (pixels to one of the net's own) from its outline:
+    there every mask falls, the sure one too, and thin pieces are mostly rim. most: of what the nearer view
+    sees, the share that a piece may have.
+    """
+    solid = seen > 0.5
+    slack = 2 + 0.03 * float(np.sqrt(solid.sum()))
+    numbers, count = ndimage.label((whole > 0.5) & ~disc(solid, slack))
+    inside = disc(whole > 0.5, -grain)
+    pieces = []
+    for number in range(1, count + 1):
+        piece = numbers == number
+        size = piece.sum() / max(1, solid.sum())
+        asked = piece & inside if (piece & inside).any() else piece
+        if SLIVER < size <= most and whole[asked].mean() > (SURER if MUCH < size < MOST else SURE):
+            pieces.append(np.where(disc(piece, slack + 1), whole, 0).astype(np.float32))
+    return pieces
 
 
 def _views(shape: tuple[int, int], point: tuple[int, int]) -> list[Box]:

@@ -14,7 +14,17 @@ from layercli.core.decompose_request import DecomposeRequest, Place
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.masks import open_mask
-from layercli.decompose._looking import at_point, in_box, nearer_look
+from layercli.decompose._looking import (
+    MUCH,
+    SURER,
+    added,
+    at_point,
+    in_box,
+    left_out,
+    nearer_look,
+    whole_at,
+    whole_in,
+)
 from layercli.vision.classical import CUT_PIXELS, cut
 from layercli.vision.grids import disc, resized, scaled
 from layercli.vision.saliency import Finder
@@ -28,13 +38,6 @@ FINE = 0.75
 """The share of a picture's longer side from which on a net that sees so many pixels sees all of it."""
 MOST_FOUND = 3
 """Objects that are taken off unasked: with the background four layers, as in DreamLayer."""
-SLIVER, MUCH, MOST = 0.005, 0.25, 1.0
-"""Shares of what a nearer view sees: what it leaves out is the rim's below the first; another object perhaps
-above the second; and above the last it leaves out most, and is doubtful itself."""
-THICK = 3.0
-"""Pixels of a net's own from which on what lies so far from an outline is too thick to be missed by it."""
-SURE, SURER = 0.8, 0.9
-"""How sure the whole view must be of it, on average, for it to stay; of what may be another object."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,28 +76,52 @@ def named_objects(
         Found(name=name, mask=resized(open_mask(path, photo), height, width), drawn=True)
         for name, path in request.masks.items()
     ]
-    for name, box in request.boxes.items():
-        left, top, right, bottom = _pixels(box, name, photo, look)
+    netted = (request.boxes or request.points) and not names.segmenter and finder.name != "classical"
+    surely = finder(look) if netted else None
+    wholes: dict[str, np.ndarray] = {}
+    for name, place in request.boxes.items():
+        left, top, right, bottom = _pixels(place, name, photo, look)
         if names.segmenter:
             sides = left / width, top / height, right / width, bottom / height
             found.append(Found(name=name, mask=_segmenter(names)(look, box=sides), asked=True))
             continue
-        mask = in_box(look, (left, top, right, bottom), finder)
-        found.append(Found(name=name, mask=mask, asked=True))
-    for name, point in request.points.items():
-        x, y = _pixels(point, name, photo, look)
+        box = (left, top, right, bottom)
+        found.append(Found(name=name, mask=in_box(look, box, finder), asked=True))
+        if surely is not None:
+            wholes[name] = whole_in(surely, box)
+    for name, place in request.points.items():
+        x, y = _pixels(place, name, photo, look)
         if names.segmenter:
             mask = _segmenter(names)(look, point=(x / width, y / height))
             found.append(Found(name=name, mask=mask, asked=True))
             continue
-        mask = at_point(look, (min(x, width - 1), min(y, height - 1)), finder)
-        found.append(Found(name=name, mask=mask, asked=True))
+        point = (min(x, width - 1), min(y, height - 1))
+        found.append(Found(name=name, mask=at_point(look, point, finder), asked=True))
+        if surely is not None:
+            wholes[name] = whole_at(surely, point)
+    if surely is not None:
+        grain = max(look.shape) / finder.side
+        found = [_completed(entry, found, wholes.get(entry.name), grain) for entry in found]
     if request.sought:
         found += _looked_for(request.sought, look, names)
     for entry in found:
         if not (entry.mask > 0.5).any():
             raise LayercliError(f'Nothing was found for "{entry.name}".', "Try a --mask, or a tighter --box.")
     return found
+
+
+def _completed(entry: Found, found: Sequence[Found], whole: np.ndarray | None, grain: float) -> Found:
+    """An object that is asked for, with the small pieces that the whole view is sure are its own.
+
+    Larger ones may be something else that it touches, and what another object holds is not its own.
+    """
+    if whole is None:
+        return entry
+    theirs = np.any([other.mask > 0.5 for other in found if other is not entry], axis=0)
+    pieces = [
+        piece for piece in left_out(whole, entry.mask, grain, MUCH) if not (theirs & (piece > 0.5)).any()
+    ]
+    return dataclasses.replace(entry, mask=np.maximum.reduce([entry.mask, *pieces]))
 
 
 def _segmenter(names: Names) -> Segmenter:
@@ -170,51 +197,18 @@ def _looked_at_again(
         for mask in masks
         if float(mask[mask > 0.5].mean()) > SURER or nearer_look(look, mask, finder) is not None
     ] or masks
+    grain = max(look.shape) / finder.side
     kept: list[np.ndarray] = []
     for mask in steady:
         middle = np.argmax(ndimage.distance_transform_edt(np.pad(mask > 0.5, 1))[1:-1, 1:-1])
         y, x = np.unravel_index(int(middle), mask.shape)
         seen = at_point(look, (int(x), int(y)), finder)
-        seen = np.where(_added(surely, seen, max(mask.shape) / finder.side), 0, seen).astype(np.float32)
+        seen = np.where(added(surely, seen, grain), 0, seen).astype(np.float32)
         taken = np.maximum.reduce([np.zeros_like(seen), *kept])
         if not ((seen > 0.5) & (taken > 0.5)).sum() > 0.5 * (seen > 0.5).sum():
-            whole = np.maximum.reduce([seen, *_left_out(mask, seen)])
+            whole = np.maximum.reduce([seen, *left_out(mask, seen, grain)])
             kept.append(np.minimum(whole, 1 - taken))
     return kept
-
-
-def _added(whole: np.ndarray, seen: np.ndarray, grain: float) -> np.ndarray:
-    """Where a nearer view (h, w) adds a piece that the whole view is sure is nothing, and wrongly so: bool.
-
-    grain: pixels to one of the net's own. What is thinner than a few of these only a nearer view can see.
-    """
-    solid = whole > 0.5
-    slack = 2 + 0.03 * float(np.sqrt(solid.sum()))
-    numbers, count = ndimage.label((seen > 0.1) & ~disc(solid, slack))
-    depth = ndimage.distance_transform_edt(numbers)
-    wrong = [
-        number
-        for number in range(1, count + 1)
-        if depth[numbers == number].max() > THICK * grain and whole[numbers == number].mean() < 1 - SURER
-    ]
-    return np.isin(numbers, wrong)
-
-
-def _left_out(whole: np.ndarray, seen: np.ndarray) -> list[np.ndarray]:
-    """The pieces of an object's mask (h, w) in the whole view that a nearer view leaves out, and wrongly so.
-
-    The outlines of two views differ by a few pixels, and doubtful pieces are left out rightly.
-    """
-    solid = seen > 0.5
-    slack = 2 + 0.03 * float(np.sqrt(solid.sum()))
-    numbers, count = ndimage.label((whole > 0.5) & ~disc(solid, slack))
-    pieces = []
-    for number in range(1, count + 1):
-        piece = numbers == number
-        size = piece.sum() / max(1, solid.sum())
-        if size > SLIVER and whole[piece].mean() > (SURER if MUCH < size < MOST else SURE):
-            pieces.append(np.where(disc(piece, slack + 1), whole, 0).astype(np.float32))
-    return pieces
 
 
 def without(found: Sequence[Found], taken: Found, filled: np.ndarray) -> list[Found]:

@@ -14,6 +14,14 @@ Alpha: SAD /1000, MSE x 1e-3, Grad (sigma 1.4) /1000, Conn (step 0.1) /1000 over
 colour: mean absolute error of alpha * F. Hole, where the true alpha is over 0.5: PSNR; SSIM; sharpness, the
 mean gradient as a share of the truth's, 1 at best; gradients, how far the distribution of their magnitudes is
 from the truth's (Wasserstein's first distance, in 255ths), 0 at best.
+
+--single NET ... keeps to photos in which nothing stands out before the object is put in. Where a scene has
+a building or a lamp that stands out too, finding that is no mistake which better cuts could mend, and the
+mean tells about scenes. A scene is judged bare, before any object is drawn for it, by every net named: none
+may be sure of more of it than the smallest share of a photo that layercli takes for an object. The nets' own
+answers count, not stretched to reach 1, since a stretched one finds something everywhere. The composite, the
+truth and what any method makes of them have no say. Rendered rooms are made around a thing, so none is drawn;
+as no net here has learned from the photos, all of the corpus are, none twice, until there are enough.
 """
 
 from __future__ import annotations
@@ -23,7 +31,8 @@ import io
 import resource
 import tarfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +52,7 @@ from layercli.core.recomposition import leakage, recomposition
 from layercli.data.corpus import is_held_out, read_manifest
 from layercli.decompose.matte import Options, decompose
 from layercli.vision.nets import weights_of
-from layercli.vision.saliency import open_finder
+from layercli.vision.saliency import NetFinder, open_finder
 
 SIZE = (720, 960)
 
@@ -59,19 +68,58 @@ class Truth:
     alpha: np.ndarray
 
 
-def truths(corpus: Path, count: int, seed: int) -> list[Truth]:
-    """Held-out objects, rendered in 3D, over held-out scenes, enlarged to 960 x 720."""
-    rows = [row for row in read_manifest(corpus) if is_held_out(row, 0.03)]
+def truths(corpus: Path, count: int, seed: int, judges: Sequence[str] = ()) -> list[Truth]:
+    """Held-out objects, rendered in 3D, over held-out scenes or those empty to judges, at 960 x 720."""
+    every = list(read_manifest(corpus))
+    rows = [row for row in every if is_held_out(row, 0.03)]
     objects = [row for row in rows if row["kind"] == "fg" and row["style"].startswith("3D")]
     scenes = [row for row in rows if row["kind"] == "bg" and row["style"] in ("photo", "3D render (room)")]
     rng = np.random.default_rng(seed)
     models = {row.get("model") or row["member"]: row for row in objects}  # one view of each model
     chosen = rng.choice(sorted(models), count, replace=False)
-    places = rng.integers(0, len(scenes), count)
+    if judges:
+        photos = [row for row in every if row["kind"] == "bg" and row["style"] == "photo"]
+        mixed = [photos[place] for place in rng.permutation(len(photos))]
+        taken = _empty_scenes(corpus, mixed, count, judges)
+    else:
+        taken = [scenes[place] for place in rng.integers(0, len(scenes), count)]
     return [
-        _composed(_picture(corpus, models[key]), _picture(corpus, scenes[place]), str(key), rng)
-        for key, place in zip(chosen, places, strict=True)
+        _composed(_picture(corpus, models[key]), _scene(corpus, row), str(key), rng)
+        for key, row in zip(chosen, taken, strict=True)
     ]
+
+
+def _empty_scenes(
+    corpus: Path, rows: list[dict[str, Any]], count: int, judges: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The first so many scenes of rows in which no net that judges is sure of anything."""
+    finders = []
+    for name in judges:
+        weights = weights_of(name)
+        if weights is None:
+            raise SystemExit(f"{name} cannot judge scenes: its weights are not at hand.")
+        finder = NetFinder(name, weights)
+        finder.net = replace(finder.net, stretch=False)
+        finders.append(finder)
+    kept: list[dict[str, Any]] = []
+    for seen, row in enumerate(rows, 1):
+        scene = _scene(corpus, row)
+        if all(float((finder(scene) > 0.5).mean()) < Options().least for finder in finders):
+            kept.append(row)
+        if len(kept) == count:
+            print(f"{seen - count} of {seen} scenes refused, as something stands out in them", flush=True)
+            return kept
+    raise SystemExit(f"Only {len(kept)} of {len(rows)} scenes are empty to {', '.join(judges)}.")
+
+
+def _scene(corpus: Path, row: dict[str, Any]) -> np.ndarray:
+    """A scene's upper left at 960 x 720: (H, W, 3) in [0, 1]."""
+    picture = _picture(corpus, row)
+    height, width = SIZE
+    scale = max(width / picture.width, height / picture.height)
+    size = (round(picture.width * scale) + 1, round(picture.height * scale) + 1)
+    enlarged = picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    return dequantize(np.asarray(enlarged)[:height, :width])
 
 
 def _picture(corpus: Path, row: dict[str, Any]) -> Image.Image:
@@ -81,12 +129,9 @@ def _picture(corpus: Path, row: dict[str, Any]) -> Image.Image:
         return Image.open(io.BytesIO(file.read())).convert("RGBA")
 
 
-def _composed(thing: Image.Image, scene: Image.Image, name: str, rng: np.random.Generator) -> Truth:
+def _composed(thing: Image.Image, scene: np.ndarray, name: str, rng: np.random.Generator) -> Truth:
     height, width = SIZE
-    scale = max(width / scene.width, height / scene.height)
-    size = (round(scene.width * scale) + 1, round(scene.height * scale) + 1)
-    behind = np.asarray(scene.convert("RGB").resize(size, Image.Resampling.BICUBIC))[:height, :width]
-    behind = np.clip(dequantize(behind) + rng.normal(0, 0.008, (*SIZE, 3)), 0, 1).astype(np.float32)
+    behind = np.clip(scene + rng.normal(0, 0.008, (*SIZE, 3)), 0, 1).astype(np.float32)
     thing = thing.crop(thing.getchannel("A").getbbox())
     tall = height * rng.uniform(0.35, 0.7)
     factor = min(tall / thing.height, 0.7 * width / thing.width)
@@ -275,12 +320,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--net", default="u2netp")
+    parser.add_argument("--fill", default="patch", help="smooth where alpha alone is asked")
     parser.add_argument("--hint", choices=("none", "box", "point"), default="none")
+    parser.add_argument("--single", nargs="+", default=(), metavar="NET", help="nets that judge bare scenes")
     parser.add_argument("--look", type=Path)
     parser.add_argument("--rooms", type=Path, help="a folder that layercli data rooms made")
     parser.add_argument("--speed", type=float, nargs="*")
     given = parser.parse_args()
-    options = Options(net=given.net)
+    options = Options(net=given.net, fill=given.fill)
     if given.speed is not None:
         for megapixels in given.speed or (1, 12, 48):
             print(speed(megapixels, options), flush=True)
@@ -292,7 +339,7 @@ def main() -> None:
     if given.look is not None:
         given.look.mkdir(parents=True, exist_ok=True)
     scores: dict[str, dict[str, list[float]]] = {}
-    for truth in truths(given.corpus, given.count, given.seed):
+    for truth in truths(given.corpus, given.count, given.seed, given.single):
         try:
             rows = rows_of(truth, given.net, given.hint, options, given.look)
         except Exception as error:

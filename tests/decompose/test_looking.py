@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
+from layercli.core.decompose_request import DecomposeRequest
+from layercli.core.geometry import Size
+from layercli.core.pixels import save_png
 from layercli.decompose._looking import at_point, nearer_look
-from layercli.decompose._objects import standing_out
+from layercli.decompose._objects import Names, named_objects, standing_out
 from tests.decompose.made import ball, levels, over, soft_iou, wall
 
 STRONG, FAINT = (0.9, 0.1, 0.1), (0.45, 0.62, 0.72)
@@ -81,6 +85,44 @@ def test_what_the_whole_view_is_sure_of_stays_where_a_nearer_one_leaves_it_out(r
     assert soft_iou(found.mask > 0.5, red + blue) > 0.9
     (found,) = standing_out(look, Near(too_little), 3, 0.005)
     assert soft_iou(found.mask > 0.5, red) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("places", "whole"),
+    [
+        ({"boxes": {"both": (0.36, 0.25, 0.75, 0.75)}}, True),
+        ({"points": {"both": (0.5, 0.5)}}, True),
+        ({"boxes": {"red": (0.36, 0.2, 0.62, 0.8)}}, False),
+        ({"points": {"red": (0.5, 0.5)}, "masks": {"blue": "blue.png"}}, False),
+    ],
+)
+def test_what_is_asked_for_keeps_its_small_pieces_but_nothing_outside_its_box_or_of_another(
+    tmp_path, places, whole
+):
+    look, red, blue = touching(0.1)
+    if "masks" in places:
+        save_png(tmp_path / "blue.png", blue[..., None] * np.float32([1, 1, 1]))
+        places = {**places, "masks": {"blue": str(tmp_path / "blue.png")}}
+    request = DecomposeRequest(photo="made", **places)
+    found = named_objects(request, look, Size(160, 90), Near(0.85), Names())
+    (mask,) = (entry.mask for entry in found if entry.asked)
+    assert soft_iou(mask > 0.5, red + blue if whole else red) > 0.9
+
+
+@pytest.mark.parametrize(("sure", "stays"), [(0.9, True), (0.7, False)])
+def test_a_thin_piece_is_not_doubted_for_its_rim(sure, stays):
+    """A mask falls at its rim over a pixel of the net's own, and that of a thin piece is mostly rim."""
+    red, bar = ball(90, 160, (0.5, 0.5), 0.25), np.zeros((90, 160), np.float32)
+    bar[39:51, 100:124] = 1
+    look = over(np.full((90, 160, 3), 0.6, np.float32), bar, (0.1, 0.1, 0.9))
+    look = over(look, red, (0.9, 0.1, 0.1))
+
+    class Blunt(Near):
+        def __call__(self, rgb: np.ndarray) -> np.ndarray:
+            return ndimage.gaussian_filter(super().__call__(rgb), 2.5)
+
+    (found,) = standing_out(look, Blunt(sure), 3, 0.005)
+    assert ((found.mask > 0.5)[43:47, 106:120].mean() > 0.9) == stays
 
 
 def test_a_net_that_sees_all_of_the_whole_view_is_asked_once():
