@@ -1,7 +1,8 @@
 """What a step of joint sampling costs beside a plain batch of as many frames in diffusers' own loop.
 
 Run it: python tests/benchmarks/bench_joint.py [--frames 3,5] [--methods layerfusion,dreamlayer,…]
-[--fast 2,3] [--steps 20] [--rounds 5] [--shape sd15-small | sd15 | embedded] [--model FOLDER]
+[--fast 2,3] [--steps 20] [--rounds 5] [--shape sd15 | sd15-half | sd15-quarter | sd15-small | embedded]
+[--model FOLDER]
 All loops draw the same frames on the same network with guidance, 2 rows a frame and step, and take turns,
 round by round, so that a busy machine slows all alike. On a CPU, processor time is measured. The first step
 of a run, which prepares texts, is left out; of a round the mean of the others is taken. A ratio is the
@@ -14,12 +15,14 @@ last step instead, which is the same on every machine.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 
 import torch
-from joint_loops import Loop, loops_of, psnr, random_embedded, random_sd15
+from joint_loops import SHAPES, Loop, loops_of, psnr, random_embedded, random_sd15
 from torch.utils.flop_counter import FlopCounterMode
 
 from layercli.generate._joint import Sampled
@@ -30,6 +33,20 @@ METHODS = ("layerfusion", "layerdiffuse", "dreamlayer", "layerdiff")
 BASE = "diffusers, plain batch"
 
 Size = tuple[int, ...]
+
+
+TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3  # of GNU's malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Let freed memory stay with the process, where the C library is GNU's.
+
+    Else it is given back and asked for anew in some loops and not in others, by chance, page by page.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for which, bytes_ in ((TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 2**26), (MMAP_THRESHOLD, 2**25)):
+            mallopt(which, bytes_)
 
 
 def clock(model: Model) -> float:
@@ -91,13 +108,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", action="store_true", help="count arithmetic instead of time")
     parser.add_argument("--prior", default="auto", help="what LayerFusion's masks are made of: auto, both…")
-    parser.add_argument("--shape", default="sd15-small", choices=("embedded", "sd15-small", "sd15"))
+    parser.add_argument("--shape", default="sd15-small", choices=("embedded", *SHAPES))
     parser.add_argument("--model", default="", help="a name or a folder; random weights by default")
     chosen = parser.parse_args()
+    keep_freed_memory()
     if chosen.model:
         model = load_model(chosen.model)
     else:
-        model = random_embedded() if chosen.shape == "embedded" else random_sd15(real=chosen.shape == "sd15")
+        model = random_embedded() if chosen.shape == "embedded" else random_sd15(SHAPES[chosen.shape])
     fast = [int(every) for every in chosen.fast.split(",") if every]
     latents = "x".join(map(str, model.latent_shape(model.native_size)))
     print(
