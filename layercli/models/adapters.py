@@ -36,6 +36,11 @@ class LowRank(nn.Module):
         result: Tensor = self.up(self.down(x))
         return result
 
+    def added_to(self, weight: Tensor) -> Tensor:
+        """The frozen map's weight with this one multiplied out, W + up·down, in float32."""
+        mine = self.up.weight.float() @ self.down.weight.float()
+        return weight.to(mine.device).float() + mine
+
 
 def zeroed(layer: nn.Linear) -> nn.Linear:
     """The layer with weights and bias 0: the last one of a residual branch that shall begin as nothing."""

@@ -204,13 +204,14 @@ class _Edit:
         place = call.layer.name
         unit, base = self._units[place], self._bases[place]
         x = hidden = self._apart(call.hidden)
-        if unit.control_convs is not None:
-            x = x + self._control(place, x).to(x.dtype)
+        added = None if unit.control_convs is None else self._control(place, x).to(x.dtype)
+        if added is not None:
+            x = x + added
         bias = call.bias()
         bias = None if bias is None else self._apart(bias)
         if torch.is_grad_enabled() or base.to_q.weight.is_meta:  # weights that come one layer at a time
             text = None if call.text is None else self._apart(call.text)
-            changed = unit(x, text, base, bias)
+            change = unit(x, text, base, bias) - hidden
         else:
             if place not in self._merged:
                 self._merged[place] = MergedUnit(unit, base, call.layer.cross)
@@ -218,8 +219,9 @@ class _Edit:
             read = None
             if words is not None:
                 read = self._memory.of(merged, words, lambda: merged.read(self._apart(words)))
-            changed = merged(x, read, bias)
-        result: Tensor = (changed - hidden).flatten(0, 1)
+            change = merged(x, read, bias)
+            change = change if added is None else change + added
+        result: Tensor = change.flatten(0, 1)
         return result
 
     def _apart(self, batch: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from layercli.core.errors import LayercliError
 from layercli.diffusion import attention as maps
@@ -26,6 +27,7 @@ from layercli.models.frames import Frames, InHand
 from layercli.models.hooks import (
     AttentionCall,
     AttentionLayer,
+    Projection,
     attention_layers,
     edited_attention,
     together,
@@ -88,6 +90,16 @@ class KeysValues(nn.Module):
         return key.index_add(0, front, self.front_key(seen)), value.index_add(
             0, front, self.front_value(seen)
         )
+
+    def multiplied_out(self, base: Any) -> tuple[Projection, Projection]:
+        """What makes keys and values of all frames: the base's projections with the added ones in them."""
+
+        def projection(layer: nn.Linear, part: LowRank) -> Projection:
+            return functools.partial(
+                F.linear, weight=part.added_to(layer.weight).to(layer.weight), bias=layer.bias
+            )
+
+        return projection(base.to_k, self.key), projection(base.to_v, self.value)
 
 
 class ContextLayer(nn.Module):
@@ -153,7 +165,7 @@ class DreamLayer(Adapter):
     @contextmanager
     def injected(self, unet: Any, rules: Rules | None = None) -> Iterator[Injection]:
         """Put the adapter into the network while the body runs; it comes out also when the body raises."""
-        edit = Injection(self, rules or Rules())
+        edit = Injection(self, unet, rules or Rules())
         with ExitStack() as stack:
             stack.enter_context(edited_attention(unet, edit))
             if self.tuning is not None:
@@ -170,8 +182,9 @@ class Injection(InHand):
 
     remembers = False
 
-    def __init__(self, adapter: DreamLayer, rules: Rules) -> None:
+    def __init__(self, adapter: DreamLayer, unet: Any, rules: Rules) -> None:
         self.adapter, self.rules = adapter, rules
+        self._bases = [unet.get_submodule(name) for name, *_ in adapter.network]
         self.level = adapter.level if rules.level is None else rules.level
         there = _levels([name for name, *_ in adapter.network])
         if self.level not in there:
@@ -186,6 +199,7 @@ class Injection(InHand):
         self._gates = None if adapter.gates.requires_grad else adapter.gates.tolist()
         self._before: tuple[Tensor, Tensor] | None = None
         self._memory = Memory()
+        self._made: dict[int, tuple[Projection, Projection]] = {}
 
     def begin(
         self, frames: Frames, t: Tensor, grid: Grid, *, spans: Tensor | None = None, own: Tensor | None = None
@@ -249,14 +263,31 @@ class Injection(InHand):
         return call.project(call.attend(query, key, value, call.bias()))
 
     def _heads(self, call: AttentionCall) -> tuple[Tensor, Tensor, Tensor]:
+        layer: Any = self.adapter.layers[call.layer.index]
+        base = self._bases[call.layer.index]
+        learns = torch.is_grad_enabled() or self._gates is None
+        if call.text is None and not learns and not base.to_k.weight.is_meta:  # else weights come and go
+            return self._multiplied_out(call, layer, base)
         query, key, value = call.heads()
-        layer = self.adapter.layers[call.layer.index]
 
         def more() -> tuple[Tensor, Tensor]:
             added, told = layer(call.source, self._front)
             return key + call.split(added).to(key), value + call.split(told).to(value)
 
         return query, *(more() if call.text is None else self._memory.of(layer, call.text, more))
+
+    def _multiplied_out(self, call: AttentionCall, layer: Any, base: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """The same of a self-attention whose weights stay as they are, base and added part in one product."""
+        if call.layer.index not in self._made:
+            self._made[call.layer.index] = layer.multiplied_out(base)
+        query, key, value = call.heads(*self._made[call.layer.index])
+        if self._front is not None:
+            frames = self.frames()
+            seen = frames.apart(call.hidden)[:, frames.front].flatten(0, 1)
+            for heads, more in ((key, layer.front_key), (value, layer.front_value)):
+                own = frames.apart(heads)[:, frames.front]
+                own += call.split(more(seen)).unflatten(0, (frames.pictures, -1))
+        return query, key, value
 
     def _read(self, frames: Frames) -> tuple[Tensor, Tensor]:
         """Eq 3 and the sums of Eq 4, of the whole and of each foreground; blocks of a level add up."""

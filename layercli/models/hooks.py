@@ -13,6 +13,9 @@ from torch import Tensor, nn
 from layercli.core.errors import LayercliError
 from layercli.diffusion.dot_product import dot_product_attention
 
+Projection = Callable[[Tensor], Tensor]
+"""Features (B, M, E) -> (B, M, H·d)."""
+
 _ORDER = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
 
 
@@ -89,18 +92,24 @@ class AttentionCall:
         )
         return result
 
-    def heads(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (B, H, N, d), keys and values (B, H, M, d)."""
+    def heads(
+        self, to_key: Projection | None = None, to_value: Projection | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (B, H, N, d), keys and values (B, H, M, d).
+
+        to_key, to_value: what makes keys and values, where it is not the layer's own projections.
+        """
         attention, source = self._attention, self.source
+        to_key, to_value = to_key or attention.to_k, to_value or attention.to_v
         if self.text is not None and attention.norm_cross:
             source = attention.norm_encoder_hidden_states(source)
         if self._once:
             half = source[: len(source) // 2]
-            made = (self.split(layer(half)) for layer in (attention.to_q, attention.to_k, attention.to_v))
+            made = (self.split(layer(half)) for layer in (attention.to_q, to_key, to_value))
             query, key, value = (torch.cat([heads, heads]) for heads in made)
             return query, key, value
         query = self.split(attention.to_q(self.hidden))
-        return query, self.split(attention.to_k(source)), self.split(attention.to_v(source))
+        return query, self.split(to_key(source)), self.split(to_value(source))
 
     def split(self, features: Tensor) -> Tensor:
         """Features by head: (B, M, H·d) -> (B, H, M, d)."""

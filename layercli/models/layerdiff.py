@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from layercli.diffusion.among_frames import attention_among, positions_first, positions_last
 from layercli.diffusion.dot_product import dot_product_attention
 from layercli.models.adapters import Adapter, LowRank, zeroed
 from layercli.models.frames import Frames, InHand
@@ -87,6 +88,18 @@ class Attention(nn.Module):
         result: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return result
 
+    def across(self, x: Tensor, places: Tensor) -> Tensor:
+        """Every position attends to itself in all layers, which are told apart by their places.
+
+        x: (P, F, N, D); places: (F, D), added to all positions of a layer -> (P, F, N, D).
+        """
+        weight = torch.cat([self.query.weight, self.key.weight, self.value.weight])
+        bias = F.linear(places, weight).repeat(len(x), 1)  # W(x + place) = Wx + W·place
+        told = positions_last(x.flatten(0, 1), weight, bias).unflatten(0, x.shape[:2])
+        mixed = attention_among(*told.unflatten(2, (3, self.heads, -1)).unbind(2)).flatten(2, 3)
+        back = positions_first(mixed.flatten(0, 1), self.out.weight, self.out.bias)
+        return back.unflatten(0, x.shape[:2])
+
 
 class PromptEnhancer(nn.Module):
     """Layer prompts attend to each other, then to the whole picture's prompt (Fig 3c)."""
@@ -146,10 +159,8 @@ class CollaborativeBlock(nn.Module):
         """
         if rules.inter:
             places = torch.arange(frames.each, device=x.device).clamp_max(len(self.order) - 1)
-            marked = frames.apart(self.norm_inter(x)) + self.order[places][None, :, None]
-            across = marked.transpose(1, 2).flatten(0, 1)  # every position by itself: (P·N, F, D)
-            met = self.inter(across, across).unflatten(0, (frames.pictures, -1))
-            x = x + met.transpose(1, 2).flatten(0, 1)
+            met = self.inter.across(frames.apart(self.norm_inter(x)), self.order[places])
+            x = x + met.flatten(0, 1)
         if rules.intra:
             normed = self.norm_intra(x)
             query = _by_head(base.to_q(normed) + self.query(normed), base.heads)

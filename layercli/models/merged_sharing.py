@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from layercli.diffusion.among_frames import attention_among, positions_first, positions_last
 from layercli.diffusion.dot_product import dot_product_attention
 
 Weights = tuple[Tensor, Tensor | None]
@@ -52,17 +52,22 @@ class MergedUnit:
         return key, value
 
     def __call__(self, x: Tensor, read: tuple[Tensor, Tensor] | None, bias: Tensor | None) -> Tensor:
-        """x: (P, frames, N, D); read: of the text, None for self-attention; bias: as the unit's own."""
+        """What the unit adds to x (P, frames, N, D); read: of the text, None for self-attention.
+
+        bias: as the unit's own.
+        """
         y = x.transpose(0, 1).contiguous()
         asked = _products(y, self._asks)
         query, key, value = asked.chunk(3, dim=-1) if read is None else (asked, *read)
         seen = None if bias is None else bias.transpose(0, 1)
-        y = y + _products(attended(query, key, value, self._heads, seen), self._answers)
-        across = F.linear(self._unit.temporal_n(y), *self._across)  # (frames, P, N, 3D)
-        query, key, value = across.movedim(0, 2).chunk(3, dim=-1)
-        met = attended(query, key, value, self._heads)
-        y = y + self._unit.temporal_o(met.movedim(2, 0))
-        return y.transpose(0, 1)
+        own = _products(attended(query, key, value, self._heads, seen), self._answers)
+        seen_by_all = self._unit.temporal_n(y + own).flatten(0, 1)
+        across = positions_last(seen_by_all, *self._across).unflatten(0, y.shape[:2])
+        by_head = across.unflatten(2, (3, self._heads, -1)).transpose(0, 1)  # (P, frames, 3, H, d, N)
+        met = attention_among(*by_head.unbind(2)).flatten(2, 3)
+        last = self._unit.temporal_o
+        back = positions_first(met.flatten(0, 1), last.weight, last.bias).unflatten(0, met.shape[:2])
+        return own.transpose(0, 1) + back
 
 
 def attended(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
@@ -76,20 +81,17 @@ def attended(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor
     seen: list[Tensor | None] = (
         [None] * len(rows) if bias is None else [bias.flatten(0, 1)[part] for part in rows]
     )
-    mixed = torch.cat(
-        [
-            dot_product_attention(q[part], k[part], v[part], mask)
-            for part, mask in zip(rows, seen, strict=True)
-        ]
-    )
+    parts = [
+        dot_product_attention(q[part], k[part], v[part], mask) for part, mask in zip(rows, seen, strict=True)
+    ]
+    mixed = parts[0] if len(parts) == 1 else torch.cat(parts)
     return mixed.transpose(1, 2).flatten(2).unflatten(0, query.shape[:2])
 
 
 def _merged(layer: nn.Linear, parts: Any) -> Weights:
     """The base's projection with each frame's low-rank part added, W + up·down."""
     like = parts[0].up.weight
-    weight = layer.weight.to(like.device).float()
-    own = torch.stack([weight + part.up.weight.float() @ part.down.weight.float() for part in parts])
+    own = torch.stack([part.added_to(layer.weight) for part in parts])
     bias = None if layer.bias is None else layer.bias.to(like).expand(len(parts), 1, -1)
     return own.transpose(1, 2).contiguous().to(like.dtype), bias
 

@@ -1,11 +1,13 @@
 """What a step of joint sampling costs beside a plain batch of as many frames in diffusers' own loop.
 
 Run it: python tests/benchmarks/bench_joint.py [--frames 3,5] [--methods layerfusion,dreamlayer,…]
-[--fast 2,3] [--steps 20] [--rounds 5] [--shape sd15-small | sd15 | embedded] [--model FOLDER]
-All loops draw the same frames on the same network with guidance, 2 rows a frame and step, and take turns,
-round by round, so that a busy machine slows all alike. On a CPU, processor time is measured. The first step
-of a run, which prepares texts, is left out; of a round the mean of the others is taken. A ratio is the
-median over rounds of what a loop took beside diffusers' in the same round, with the middle half of them.
+[--fast 2,3] [--steps 20] [--rounds 5] [--shape sd15 | sd15-half | sd15-quarter | sd15-small | embedded]
+[--model FOLDER]
+All loops draw the same frames on the same network with guidance, 2 rows a frame and step. Each runs between
+two runs of diffusers', round by round, so that a busy machine slows both alike. On a CPU, processor time is
+measured. The first step of a run, which prepares texts, is left out; of a run the mean of the others is
+taken. A ratio is the median over rounds of what a loop took beside the mean of diffusers' before and after
+it, with the middle half of them.
 -O fast=N carries deep features over 100 (N-1) of 1000 times: where weights are trained (--model embedded)
 its time is told with the PSNR of the layers against the same run without. --count tells the arithmetic of the
 last step instead, which is the same on every machine.
@@ -14,12 +16,15 @@ last step instead, which is the same on every machine.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import statistics
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
-from joint_loops import Loop, loops_of, psnr, random_embedded, random_sd15
+from joint_loops import SHAPES, Loop, loops_of, psnr, random_embedded, random_sd15
 from torch.utils.flop_counter import FlopCounterMode
 
 from layercli.generate._joint import Sampled
@@ -30,6 +35,20 @@ METHODS = ("layerfusion", "layerdiffuse", "dreamlayer", "layerdiff")
 BASE = "diffusers, plain batch"
 
 Size = tuple[int, ...]
+
+
+TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3  # of GNU's malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Let freed memory stay with the process, where the C library is GNU's.
+
+    Else it is given back and asked for anew in some loops and not in others, by chance, page by page.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        for which, bytes_ in ((TRIM_THRESHOLD, 2**31 - 1), (TOP_PAD, 2**26), (MMAP_THRESHOLD, 2**25)):
+            mallopt(which, bytes_)
 
 
 def clock(model: Model) -> float:
@@ -47,16 +66,32 @@ def seconds_a_step(model: Model, loop: Loop) -> tuple[float, object]:
     return (told[-1] - told[0]) / (len(told) - 1), answer
 
 
-def measured(model: Model, loops: dict[str, Loop], rounds: int) -> tuple[dict[str, list[float]], dict]:
-    """Seconds a step by loop, one of each round after a first one that warms up, and the last answers."""
-    seconds: dict[str, list[float]] = {name: [] for name in loops}
-    drawn: dict[str, object] = {}
-    for round_ in range(rounds + 1):
+@dataclass(kw_only=True)
+class Times:
+    """Of one loop: seconds a step and what they are beside diffusers', by round, and the last answer."""
+
+    seconds: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    drawn: object = None
+
+
+def measured(model: Model, loops: dict[str, Loop], rounds: int) -> dict[str, Times]:
+    """The times of all loops; each runs between two runs of diffusers', whose mean it is set beside."""
+    times = {name: Times() for name in loops}
+    for loop in loops.values():
+        loop(lambda done: None)  # what is made once is made
+    before, _ = seconds_a_step(model, loops[BASE])
+    for _ in range(rounds):
         for name, loop in loops.items():
-            took, drawn[name] = seconds_a_step(model, loop)
-            if round_:
-                seconds[name].append(took)
-    return seconds, drawn
+            if name == BASE:
+                continue
+            took, times[name].drawn = seconds_a_step(model, loop)
+            after, _ = seconds_a_step(model, loops[BASE])
+            times[name].seconds.append(took)
+            times[name].ratios.append(took / ((before + after) / 2))
+            times[BASE].seconds.append(after)
+            before = after
+    return times
 
 
 def operations(loop: Loop) -> int:
@@ -91,13 +126,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--count", action="store_true", help="count arithmetic instead of time")
     parser.add_argument("--prior", default="auto", help="what LayerFusion's masks are made of: auto, both…")
-    parser.add_argument("--shape", default="sd15-small", choices=("embedded", "sd15-small", "sd15"))
+    parser.add_argument("--shape", default="sd15-small", choices=("embedded", *SHAPES))
     parser.add_argument("--model", default="", help="a name or a folder; random weights by default")
     chosen = parser.parse_args()
+    keep_freed_memory()
     if chosen.model:
         model = load_model(chosen.model)
     else:
-        model = random_embedded() if chosen.shape == "embedded" else random_sd15(real=chosen.shape == "sd15")
+        model = random_embedded() if chosen.shape == "embedded" else random_sd15(SHAPES[chosen.shape])
     fast = [int(every) for every in chosen.fast.split(",") if every]
     latents = "x".join(map(str, model.latent_shape(model.native_size)))
     print(
@@ -112,14 +148,15 @@ def main() -> None:
             for name, count in counts.items():
                 print(f"{name:24s} {count / 1e9:9.2f}   {count / counts[BASE]:.3f}")
             continue
-        seconds, drawn = measured(model, loops, chosen.rounds)
+        times = measured(model, loops, chosen.rounds)
         print(f"\n{frames} frames" + " " * 18 + "ms a step   of diffusers' (middle half)")
-        for name, values in seconds.items():
-            low, ratio, high = quartiles(
-                [own / base for own, base in zip(values, seconds[BASE], strict=True)]
-            )
-            told = f"{name:24s} {statistics.median(values) * 1e3:9.1f}   {ratio:.3f} ({low:.3f}-{high:.3f})"
-            plain, quick = drawn.get("layerfusion"), drawn[name]
+        plain = times["layerfusion"].drawn if "layerfusion" in times else None
+        for name, own in times.items():
+            told = f"{name:24s} {statistics.median(own.seconds) * 1e3:9.1f}"
+            if own.ratios:
+                low, ratio, high = quartiles(own.ratios)
+                told += f"   {ratio:.3f} ({low:.3f}-{high:.3f})"
+            quick = own.drawn
             if (
                 chosen.model
                 and isinstance(plain, Sampled)

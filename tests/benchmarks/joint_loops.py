@@ -6,6 +6,7 @@ import hashlib
 import math
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -65,30 +66,46 @@ class RandomText(SD15Model):
         return ids.to(self.device), (ids > 0).to(self.device)
 
 
-def random_sd15(*, real: bool) -> Model:
-    """SD1.5's blocks with random weights: the real shape, or 1/8 of its widths and 3/8 of its sides.
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """SD1.5 with widths divided by `share`; side: of its latents; tokens: of a text; groups: of its norms.
 
-    Small, there is one attention head where SD1.5 has 8 (of as many channels), 576 positions at the finest
-    level for its 4,096 and 11 text tokens for its 77: what attention costs beside the rest stays about the
-    same.
+    Attention heads become fewer, of as many channels as SD1.5's; positions and tokens are scaled so that what
+    attention costs beside the rest stays about the same.
     """
+
+    share: int
+    side: int
+    tokens: int
+    groups: int = 32
+
+
+SHAPES = {
+    "sd15": Shape(share=1, side=64, tokens=77),
+    "sd15-half": Shape(share=2, side=48, tokens=39),
+    "sd15-quarter": Shape(share=4, side=32, tokens=20, groups=16),
+    "sd15-small": Shape(share=8, side=24, tokens=11, groups=8),
+}
+
+
+def random_sd15(shape: Shape) -> Model:
+    """SD1.5's blocks with random weights, at its real shape or scaled down."""
     torch.manual_seed(0)
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")
-    share = 1 if real else 8
     unet = UNet2DConditionModel(
-        sample_size=64 if real else 24,
-        block_out_channels=tuple(width // share for width in (320, 640, 1280, 1280)),
-        attention_head_dim=8 // share,  # which diffusers takes for the number of heads
-        norm_num_groups=32 if real else 8,
-        cross_attention_dim=768 // share,
+        sample_size=shape.side,
+        block_out_channels=tuple(width // shape.share for width in (320, 640, 1280, 1280)),
+        attention_head_dim=8 // shape.share,  # which diffusers takes for the number of heads
+        norm_num_groups=shape.groups,
+        cross_attention_dim=768 // shape.share,
     )
     vae = AutoencoderKL(block_out_channels=(8, 8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 4,
                         up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=4)  # fmt: skip
     schedule = Schedule.scaled_linear(steps_offset=1)
     dtype = torch.float16 if on_gpu else torch.float32
     model = RandomText(unet, vae, torch.nn.Identity(), None, schedule, device=device, dtype=dtype)
-    model.length = 77 if real else 11
+    model.length = shape.tokens
     return model
 
 

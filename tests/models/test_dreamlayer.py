@@ -61,6 +61,16 @@ def test_a_fresh_adapter_leaves_the_network_bit_equal(model: Model, t: int) -> N
     assert torch.equal(plain, adapted)
 
 
+@pytest.mark.parametrize("rules", [Rules(), Rules(extra=False)])
+def test_multiplied_out_it_is_the_same_function(model: Model, rules: Rules) -> None:
+    """Where nothing learns, the added keys and values are part of the base's projections."""
+    adapter = trained(DreamLayer(model.unet, SMALL))
+    apart = asked(model, adapter, 900, rules)[1]
+    together = asked(model, adapter.requires_grad_(False), 900, rules)[1]
+    assert not torch.equal(together, apart)
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-4)
+
+
 def test_the_network_is_itself_again_also_when_the_body_raises(model: Model) -> None:
     adapter = trained(DreamLayer(model.unet, SMALL))
     before = dict(model.unet.attn_processors)  # type: ignore[arg-type]
