@@ -91,6 +91,7 @@ def run(asked: argparse.Namespace) -> None:
         estimate(asked, list(unique.values()), sum(map(len, jobs.values())))
         return
     in_processes(scored, [job for job in unique.values() if kept_scores(job) is None], asked.workers)
+    heading = f"{asked.model}: {asked.prompts} prompts, {asked.seeds} seeds each, {asked.steps} steps\n"
     told: dict[str, Any] = {"prompts": asked.prompts, "seeds": asked.seeds, "steps": asked.steps}
     claims, tables = [], []
     for name in names:
@@ -103,7 +104,7 @@ def run(asked: argparse.Namespace) -> None:
         told[name]["claims"] = [one for claim in group.claims if (one := judged(claim, values)) is not None]
         claims += told[name]["claims"]
         tables.append(group_table(name, group, told[name]["variants"]))
-        text = "\n".join([claims_table(claims), legend(), *tables])
+        text = "\n".join([heading, claims_table(claims), legend(), *tables])
         with atomic(asked.out / "ablations.json") as part:
             part.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         with atomic(asked.out / "ablations.md") as part:
