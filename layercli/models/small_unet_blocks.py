@@ -221,8 +221,9 @@ class TimeEmbedding(nn.Module):
 def sinusoids(t: Tensor, width: int) -> Tensor:
     """cos and sin of t at `width / 2` frequencies from 1 to almost 1/10000: (B,) -> (B, width)."""
     half = width // 2
-    steps = torch.arange(half, dtype=torch.float32, device=t.device) / half
-    angles = t[:, None].float() * torch.exp(-math.log(10_000) * steps)
+    # rounded as diffusers does: (-ln 10000 * i) / half
+    exponents = -math.log(10_000) * torch.arange(half, dtype=torch.float32, device=t.device) / half
+    angles = t[:, None].float() * torch.exp(exponents)
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
