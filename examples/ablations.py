@@ -214,23 +214,27 @@ def map_scores(asked: argparse.Namespace, job: Job) -> dict[str, Scores]:
 class Inversion:
     """Pictures of a folder that are inverted and taken apart, and the file for what is found.
 
-    options: of decompose's inversion.
+    options: those of decompose's inversion.
     """
 
     file: Path
     pictures: Sequence[Path]
-    options: Mapping[str, str]
+    options: Any
 
 
 def inversion_scores(asked: argparse.Namespace, job: Job) -> dict[str, Scores]:
     """What comes of one variant's pictures when they are inverted, by how."""
+    from layercli.decompose import inversion
+
     folder = asked.out / "inversion"
     folder.mkdir(exist_ok=True)
     pictures = [job.folder / f"{name}.psd" for name in sorted(scored(job))]
     tasks = {}
     for variant in READ_AGAIN["inversion"][2].variants:
-        options = {"model": asked.model, "steps": str(asked.steps), **variant.options}
-        told = json.dumps([job.folder.name, asked.prompts, asked.seeds, options])
+        words = {"foregrounds": "the picture's", "background": "the picture's", "model": asked.model}
+        words |= {"steps": str(asked.steps), **variant.options}
+        options = registry.options_for(inversion, words)
+        told = json.dumps([job.folder.name, asked.prompts, asked.seeds, asdict(options)])
         file = folder / f"{hashlib.sha256(told.encode()).hexdigest()[:12]}.json"
         tasks[variant.name] = Inversion(file=file, pictures=pictures, options=options)
     in_processes(taken_apart, [task for task in tasks.values() if not task.file.is_file()], asked.workers)
@@ -241,14 +245,10 @@ def taken_apart(task: Inversion) -> Scores:
     """The numbers of every picture of an inversion; kept once all are there."""
     from paper_ablations.measures import inverted
 
-    from layercli.decompose import inversion
-
     if task.file.is_file():
         found: Scores = json.loads(task.file.read_text(encoding="utf-8"))
         return found
-    words = {"foregrounds": "the picture's", "background": "the picture's", **task.options}
-    options = registry.options_for(inversion, words)
-    found = {picture.stem: inverted(picture, options) for picture in task.pictures}
+    found = {picture.stem: inverted(picture, task.options) for picture in task.pictures}
     with atomic(task.file) as part:
         part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found
