@@ -86,12 +86,18 @@ def _fills(mask: np.ndarray, box: Box) -> float:
     return both / (own + (box[2] - box[0]) * (box[3] - box[1]) - both)
 
 
-def at_point(look: np.ndarray, point: tuple[int, int], finder: Finder) -> np.ndarray:
-    """The object under a point (x, y): what most views on it, near and far, agree on."""
+def at_point(
+    look: np.ndarray, point: tuple[int, int], finder: Finder, surely: np.ndarray | None = None
+) -> np.ndarray:
+    """The object under a point (x, y): what most views on it, near and far, agree on.
+
+    surely: (h, w) what the finder sees in the whole view, where it has been asked already.
+    """
     if finder.name != "classical":
         answers: list[np.ndarray] = []
-        for view in _views(look.shape[:2], point):
-            mask = _part_at(find_in(finder, look, view, 0.0), point)
+        for number, view in enumerate(_views(look.shape[:2], point)):
+            seen = find_in(finder, look, view, 0.0) if number or surely is None else surely
+            mask = _part_at(seen, point)
             for _ in range(LOOKS):
                 if mask is None:
                     break

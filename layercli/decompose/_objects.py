@@ -96,7 +96,7 @@ def named_objects(
             found.append(Found(name=name, mask=mask, asked=True))
             continue
         point = (min(x, width - 1), min(y, height - 1))
-        found.append(Found(name=name, mask=at_point(look, point, finder), asked=True))
+        found.append(Found(name=name, mask=at_point(look, point, finder, surely), asked=True))
         if surely is not None:
             wholes[name] = whole_at(surely, point)
     if surely is not None:
@@ -202,7 +202,7 @@ def _looked_at_again(
     for mask in steady:
         middle = np.argmax(ndimage.distance_transform_edt(np.pad(mask > 0.5, 1))[1:-1, 1:-1])
         y, x = np.unravel_index(int(middle), mask.shape)
-        seen = at_point(look, (int(x), int(y)), finder)
+        seen = at_point(look, (int(x), int(y)), finder, surely)
         seen = np.where(added(surely, seen, grain), 0, seen).astype(np.float32)
         taken = np.maximum.reduce([np.zeros_like(seen), *kept])
         if not ((seen > 0.5) & (taken > 0.5)).sum() > 0.5 * (seen > 0.5).sum():

@@ -8,9 +8,9 @@ two runs of diffusers', round by round, so that a busy machine slows both alike.
 measured. The first step of a run, which prepares texts, is left out; of a run the mean of the others is
 taken. A ratio is the median over rounds of what a loop took beside the mean of diffusers' before and after
 it, with the middle half of them.
--O fast=N carries deep features over 100 (N-1) of 1000 times: where weights are trained (--model embedded)
-its time is told with the PSNR of the layers against the same run without. --count tells the arithmetic of the
-last step instead, which is the same on every machine.
+-O fast=N carries deep features over 100 (N-1) of 1000 times, by every method: where weights are trained
+(--model embedded) its time is told with the PSNR of the layers against the same run without. --count tells
+the arithmetic of the last step instead, which is the same on every machine.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from joint_loops import SHAPES, Loop, loops_of, psnr, random_embedded, random_sd15
+from joint_loops import SHAPES, Loop, fast_name, loops_of, psnr, random_embedded, random_sd15
 from torch.utils.flop_counter import FlopCounterMode
 
-from layercli.generate._joint import Sampled
 from layercli.models.catalog import load_model
 from layercli.models.family import Model
 
@@ -141,7 +140,9 @@ def main() -> None:
         f"{latents}, {chosen.rounds} rounds of {chosen.steps} steps"
     )
     for frames in map(int, chosen.frames.split(",")):
-        loops = loops_of(model, chosen.methods.split(","), fast, frames, chosen.steps, chosen.prior)
+        methods = chosen.methods.split(",")
+        trained = bool(chosen.model)
+        loops = loops_of(model, methods, fast, frames, chosen.steps, chosen.prior, trained=trained)
         if chosen.count:
             counts = {name: operations(loop) for name, loop in loops.items()}
             print(f"\n{frames} frames" + " " * 12 + "billions a step   of diffusers'")
@@ -150,20 +151,14 @@ def main() -> None:
             continue
         times = measured(model, loops, chosen.rounds)
         print(f"\n{frames} frames" + " " * 18 + "ms a step   of diffusers' (middle half)")
-        plain = times["layerfusion"].drawn if "layerfusion" in times else None
+        exact = {fast_name(method, every): method for method in methods for every in fast}
         for name, own in times.items():
             told = f"{name:24s} {statistics.median(own.seconds) * 1e3:9.1f}"
             if own.ratios:
                 low, ratio, high = quartiles(own.ratios)
                 told += f"   {ratio:.3f} ({low:.3f}-{high:.3f})"
-            quick = own.drawn
-            if (
-                chosen.model
-                and isinstance(plain, Sampled)
-                and isinstance(quick, Sampled)
-                and quick is not plain
-            ):
-                told += f"   {psnr(model, plain, quick):.1f} dB"
+            if trained and name in exact:
+                told += f"   {psnr(model, times[exact[name]].drawn, own.drawn):.1f} dB"
             print(told)
 
 

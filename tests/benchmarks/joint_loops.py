@@ -17,6 +17,7 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
 from layercli.core.geometry import Size
+from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
 from layercli.diffusion.schedule import Schedule
 from layercli.generate import dreamlayer, layerdiff, layerdiffuse
@@ -193,7 +194,7 @@ def layerfusion_loop(model: Model, frames: int, steps: int, *, prior: str = "aut
     return loop
 
 
-def layerdiffuse_loop(model: Model, frames: int, steps: int) -> Loop:
+def layerdiffuse_loop(model: Model, frames: int, steps: int, *, fast: int = 1) -> Loop:
     """LayerDiffuse's joint weights, of random numbers: trios of foreground, background and whole picture."""
     request = _request(model, frames // 3, steps)
     sharing = AttentionSharing(model.unet, Settings(frames=3, rank=_scaled(model, 256)))
@@ -207,58 +208,70 @@ def layerdiffuse_loop(model: Model, frames: int, steps: int) -> Loop:
     def loop(on_step: OnStep) -> Sampled:
         options = layerdiffuse.Options()
         seen: Any = model  # alpha, which this adds to a model, is read after the last step
-        return layerdiffuse._sampled(request, seen, options, plan, sharing, None, on_step)
+        with deep_features_reused(model.unets, fast):
+            return layerdiffuse._sampled(request, seen, options, plan, sharing, None, on_step)
 
     return loop
 
 
-def dreamlayer_loop(model: Model, frames: int, steps: int) -> Loop:
-    """DreamLayer with a fresh adapter whose shared attention counts as much as a frame's own."""
-    plain = DreamSettings()
-    settings = DreamSettings(
-        gate=0.5,
-        rank=_scaled(model, plain.rank),
-        width=_scaled(model, plain.width),
-        heads=_scaled(model, plain.heads),
-    )
-    folder = DreamLayer(model.unet, settings).save(Path(tempfile.mkdtemp(prefix="adapter")))
-    options = dreamlayer.Options(adapter=str(folder))
+def dreamlayer_loop(model: Model, frames: int, steps: int, *, trained: bool, fast: int = 1) -> Loop:
+    """DreamLayer with the model's adapter, or a fresh one that heeds the whole picture as much as itself."""
+    folder = ""
+    if not trained:
+        plain = DreamSettings()
+        settings = DreamSettings(
+            gate=0.5,
+            rank=_scaled(model, plain.rank),
+            width=_scaled(model, plain.width),
+            heads=_scaled(model, plain.heads),
+        )
+        folder = str(DreamLayer(model.unet, settings).save(Path(tempfile.mkdtemp(prefix="adapter"))))
+    options = dreamlayer.Options(adapter=folder, fast=fast)
     request = _request(model, frames - 2, steps)
     return lambda on_step: dreamlayer.generate(request, model, options, lambda done, _: on_step(done))
 
 
-def layerdiff_loop(model: Model, frames: int, steps: int, *, smg: float = 0.0) -> Loop:
-    """LayerDiff with a fresh adapter, without a whole picture; self-mask guidance is half a batch more."""
-    plain = DiffSettings()
-    settings = DiffSettings(
-        masks=not model.alpha,
-        rank=_scaled(model, plain.rank),
-        width=_scaled(model, plain.width),
-        heads=_scaled(model, plain.heads),
-    )
-    adapter = LayerDiff(model.unet, settings)
-    folder = adapter.save(Path(tempfile.mkdtemp(prefix="adapter")))
-    options = layerdiff.Options(adapter=str(folder), smg=smg)
+def layerdiff_loop(model: Model, frames: int, steps: int, *, trained: bool, fast: int = 1) -> Loop:
+    """LayerDiff with the model's adapter or a fresh one, without a whole picture and self-mask guidance."""
+    folder = ""
+    if not trained:
+        plain = DiffSettings()
+        settings = DiffSettings(
+            masks=not model.alpha,
+            rank=_scaled(model, plain.rank),
+            width=_scaled(model, plain.width),
+            heads=_scaled(model, plain.heads),
+        )
+        folder = str(LayerDiff(model.unet, settings).save(Path(tempfile.mkdtemp(prefix="adapter"))))
+    options = layerdiff.Options(adapter=folder, smg=0.0, fast=fast)
     request = _request(model, frames - 1, steps)
     return lambda on_step: layerdiff.generate(request, model, options, lambda done, _: on_step(done))
 
 
 def loops_of(model: Model, methods: Sequence[str], fast: Sequence[int], frames: int, steps: int,
-             prior: str) -> dict[str, Loop]:  # fmt: skip
-    """By name: diffusers' loop first, then each method that can draw so many frames, then faster ones."""
+             prior: str, *, trained: bool) -> dict[str, Loop]:  # fmt: skip
+    """By name: diffusers' loop first, then each method that can draw so many frames, then faster ones.
+
+    trained: the model ships adapters of its own, which draw instead of fresh ones.
+    """
+    made: dict[str, Callable[[int], Loop]] = {
+        "layerfusion": lambda fast: layerfusion_loop(model, frames, steps, prior=prior, fast=fast),
+        "dreamlayer": lambda fast: dreamlayer_loop(model, frames, steps, trained=trained, fast=fast),
+        "layerdiff": lambda fast: layerdiff_loop(model, frames, steps, trained=trained, fast=fast),
+    }
+    if frames % 3 == 0 and isinstance(model, SD15Model):
+        made["layerdiffuse"] = lambda fast: layerdiffuse_loop(model, frames, steps, fast=fast)
     loops = {"diffusers, plain batch": diffusers_loop(model, frames, steps)}
     for method in methods:
-        if method == "layerfusion":
-            loops[method] = layerfusion_loop(model, frames, steps, prior=prior)
-        elif method == "layerdiffuse" and frames % 3 == 0 and isinstance(model, SD15Model):
-            loops[method] = layerdiffuse_loop(model, frames, steps)
-        elif method == "dreamlayer":
-            loops[method] = dreamlayer_loop(model, frames, steps)
-        elif method == "layerdiff":
-            loops[method] = layerdiff_loop(model, frames, steps)
-    for every in fast:
-        loops[f"layerfusion, fast={every}"] = layerfusion_loop(model, frames, steps, prior=prior, fast=every)
+        if method in made:
+            loops[method] = made[method](1)
+            loops.update({fast_name(method, every): made[method](every) for every in fast})
     return loops
+
+
+def fast_name(method: str, fast: int) -> str:
+    """What a loop that carries deep features is called in the table."""
+    return f"{method}, fast={fast}"
 
 
 def _scaled(model: Model, width: int) -> int:
@@ -279,14 +292,23 @@ def _request(model: Model, foregrounds: int, steps: int) -> GenerateRequest:
     )
 
 
+def psnr(model: Model, one: object, other: object) -> float:
+    """Of all layers' pictures on mid-gray, in dB; one, other: what two loops of a method returned."""
+    errors = [
+        float((mine - theirs).square().mean())
+        for mine, theirs in zip(_pictures(model, one), _pictures(model, other), strict=True)
+    ]
+    return -10 * math.log10(max(sum(errors) / len(errors), 1e-12))
+
+
 @torch.no_grad()
-def psnr(model: Model, one: Sampled, other: Sampled) -> float:
-    """Of all layers' pictures on mid-gray, in dB."""
-    errors = []
-    for latents in ((one.foregrounds, other.foregrounds), (one.background, other.background)):
-        flat = []
-        for x in latents:
-            rgba = model.decode(x, ["foreground"] * len(x))
-            flat.append(rgba[:, :3] * rgba[:, 3:] + 0.5 * (1 - rgba[:, 3:]))
-        errors.append((flat[0] - flat[1]).square().flatten(1).mean(dim=1))
-    return -10 * math.log10(max(float(torch.cat(errors).mean()), 1e-12))
+def _pictures(model: Model, drawn: object) -> list[Tensor]:
+    """Every layer on mid-gray, colours first."""
+    if isinstance(drawn, Sampled):
+        decoded = [model.decode(x, ["foreground"] * len(x)) for x in (drawn.foregrounds, drawn.background)]
+        layers = [rgba for several in decoded for rgba in several]
+    elif isinstance(drawn, LayerStack):
+        layers = [torch.from_numpy(drawn.placed(layer.name)).permute(2, 0, 1) for layer in drawn.layers]
+    else:
+        raise TypeError(f"{type(drawn).__name__} holds no layers.")
+    return [rgba[:3] * rgba[3:] + 0.5 * (1 - rgba[3:]) for rgba in layers]

@@ -36,6 +36,28 @@ def photo() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return over(over(flat, faint, FAINT), strong, STRONG), strong, faint
 
 
+class Counted(Contrast):
+    """A finder that counts how often it is shown a whole photo."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape, self.wholes = shape, 0
+
+    def __call__(self, rgb: np.ndarray) -> np.ndarray:
+        self.wholes += rgb.shape == self.shape
+        return super().__call__(rgb)
+
+
+def test_a_net_is_shown_the_whole_photo_once_for_all_points():
+    look, strong, faint = photo()
+    finder = Counted(look.shape)
+    places = {"strong": (40 / 160, 40 / 90), "faint": (121 / 160, 54 / 90)}
+    request = DecomposeRequest(photo="made", points=places)
+    found = named_objects(request, look, Size(160, 90), finder, Names())
+    assert finder.wholes == 1
+    for entry, alpha in zip(found, (strong, faint), strict=True):
+        assert soft_iou(entry.mask, alpha) > 0.8
+
+
 def test_what_a_whole_view_misses_is_found_at_its_point():
     look, strong, faint = photo()
     assert soft_iou(Contrast()(look), faint) < 0.1
