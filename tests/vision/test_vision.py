@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from layercli.vision.classical import standing_out
-from layercli.vision.fill import Filling, fill
+from layercli.vision.fill import fill
 from layercli.vision.foreground import foreground_and_background
 from layercli.vision.grids import disc, resized, scaled, smooth_fill, window_around
 from layercli.vision.matting import (
@@ -21,6 +21,7 @@ from layercli.vision.matting import (
     trimap_beside,
     trimap_of,
 )
+from layercli.vision.patch_search import Filling, Search
 from layercli.vision.shadows import shadow_of
 from tests.decompose.made import ball, over, soft_iou, wall
 
@@ -182,8 +183,34 @@ def test_a_large_picture_is_filled_in_its_own_grain(monkeypatch):
     monkeypatch.setattr("layercli.vision.fill.SEARCH_PIXELS", 6000)
     picture = stripes(160, 240, 24)
     hole = ball(160, 240, radius=0.2) > 0
-    filled = fill(np.where(hole[..., None], 0.9, picture).astype(np.float32), hole, how=Filling())
+    filled = fill(np.where(hole[..., None], 0.9, picture).astype(np.float32), hole)
     assert ((filled - picture)[hole] ** 2).mean() < 0.01
+
+
+def test_a_busy_place_is_filled_from_busy_places():
+    """Even gray and a grain have one mean colour: only how busy they are tells them apart in small."""
+    rng = np.random.default_rng(2)
+    picture = np.full((120, 240, 3), 0.5, np.float32)
+    picture[:, 110:] += (0.1 * rng.normal(size=(120, 130, 1))).astype(np.float32)
+    hole = np.zeros((120, 240), bool)
+    hole[30:90, 130:190] = True
+    damaged = np.where(hole[..., None], np.float32(0.9), picture)
+    grain = {busy: fill(damaged, hole, how=Filling(busy=busy))[hole].std() for busy in (0.0, 5.0)}
+    assert grain[5.0] > 0.4 * picture[hole].std()
+    assert grain[5.0] > 2 * grain[0.0]
+
+
+def test_every_round_of_a_search_is_pulled_towards_what_is_smooth():
+    picture = stripes(40, 60, 12)
+    hole = ball(40, 60, radius=0.2) > 0
+    smooth = smooth_fill(picture, ~hole)[hole]
+    apart = []
+    for pull in (0.0, 0.5, 1.0):
+        damaged = np.where(hole[..., None], np.float32(0.9), picture)
+        rng = np.random.default_rng(0)
+        search = Search(damaged, hole, np.zeros_like(hole), rng, Filling(), smooth, pull)
+        apart.append(float(np.abs(search.run(None, 3)[0][hole] - smooth).mean()))
+    assert apart[0] > apart[1] > apart[2] == 0
 
 
 def test_what_stands_out_is_found_without_a_net():

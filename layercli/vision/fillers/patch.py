@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layercli.vision.fill import Filling
 from layercli.vision.fill import fill as filled
+from layercli.vision.patch_search import Filling
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Filling):
-    """See vision.fill.Filling."""
+    """See vision.patch_search.Filling."""
 
 
 def fill(
