@@ -126,7 +126,7 @@ def nearer_look(look: np.ndarray, mask: np.ndarray, finder: Finder) -> np.ndarra
     shared = np.bincount(numbers[mask > 0.5].ravel(), minlength=count + 1)[1:]
     part = numbers == 1 + int(shared.argmax())
     nearer = np.where(disc(part, 4), seen, 0).astype(np.float32)
-    return nearer if _iou(nearer, mask) > STEADY else None
+    return nearer if same(nearer, mask) else None
 
 
 def whole_in(surely: np.ndarray, box: Box) -> np.ndarray:
@@ -209,6 +209,11 @@ def _part_at(surely: np.ndarray, point: tuple[int, int]) -> np.ndarray | None:
 def _box_of(mask: np.ndarray) -> Box:
     rows, columns = window_around(mask > min(0.5, 0.9 * float(mask.max())), 0)
     return columns.start, rows.start, columns.stop, rows.stop
+
+
+def same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two masks (h, w) are of one object, if not of all of it alike."""
+    return _iou(one, other) > STEADY
 
 
 def _iou(one: np.ndarray, other: np.ndarray) -> float:

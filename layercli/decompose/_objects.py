@@ -22,6 +22,7 @@ from layercli.decompose._looking import (
     in_box,
     left_out,
     nearer_look,
+    same,
     whole_at,
     whole_in,
 )
@@ -101,7 +102,7 @@ def named_objects(
             wholes[name] = whole_at(surely, point)
     if surely is not None:
         grain = max(look.shape) / finder.side
-        found = [_completed(entry, found, wholes.get(entry.name), grain) for entry in found]
+        found = [_completed(entry, found, surely, wholes.get(entry.name), grain) for entry in found]
     if request.sought:
         found += _looked_for(request.sought, look, names)
     for entry in found:
@@ -110,10 +111,14 @@ def named_objects(
     return found
 
 
-def _completed(entry: Found, found: Sequence[Found], whole: np.ndarray | None, grain: float) -> Found:
-    """An object that is asked for, with the small pieces that the whole view is sure are its own.
+def _completed(
+    entry: Found, found: Sequence[Found], surely: np.ndarray, whole: np.ndarray | None, grain: float
+) -> Found:
+    """An object that is asked for, with the small pieces that the whole view is sure are its own, or are not.
 
-    Larger ones may be something else that it touches, and what another object holds is not its own.
+    surely: (h, w) what stands out in the whole view; whole: of it, what may be the object. Larger pieces may
+    be something else that it touches, and what another object holds is not its own. Where the whole view sees
+    another thing or nothing, it has no say in what a nearer one adds.
     """
     if whole is None:
         return entry
@@ -121,7 +126,10 @@ def _completed(entry: Found, found: Sequence[Found], whole: np.ndarray | None, g
     pieces = [
         piece for piece in left_out(whole, entry.mask, grain, MUCH) if not (theirs & (piece > 0.5)).any()
     ]
-    return dataclasses.replace(entry, mask=np.maximum.reduce([entry.mask, *pieces]))
+    mask = entry.mask
+    if same(whole, mask):
+        mask = np.where(added(surely, mask, grain), np.float32(0), mask)
+    return dataclasses.replace(entry, mask=np.maximum.reduce([mask, *pieces]))
 
 
 def _segmenter(names: Names) -> Segmenter:

@@ -58,6 +58,39 @@ def test_a_net_is_shown_the_whole_photo_once_for_all_points():
         assert soft_iou(entry.mask, alpha) > 0.8
 
 
+class Closing:
+    """A finder that sees a ring in the whole photo, and takes it for a disc from near."""
+
+    name = "closing"
+    side = 64
+
+    def __init__(self, ring: np.ndarray, disc: np.ndarray) -> None:
+        self.ring, self.disc = ring, disc
+
+    def __call__(self, rgb: np.ndarray) -> np.ndarray:
+        shape = self.ring.shape
+        rows, columns = (rgb[0, 0, :2] * 255).round().astype(int)
+        near = self.disc[rows : rows + len(rgb), columns : columns + rgb.shape[1]]
+        return self.ring if rgb.shape[:2] == shape else near
+
+
+@pytest.mark.parametrize("place", ["box", "point"])
+def test_what_the_whole_view_sees_through_stays_open(place: str):
+    rows, columns = np.mgrid[:90, :160].astype(np.float32) / 255
+    look = np.stack([rows, columns, rows], axis=-1)  # by which the finder knows where it looks
+    disc = ball(90, 160, centre=(0.5, 0.5), radius=0.4)
+    ring = disc * (1 - ball(90, 160, centre=(0.5, 0.5), radius=0.2))
+    top, bottom = (np.flatnonzero((disc > 0.5).any(axis=1))[end] for end in (0, -1))
+    left, right = (np.flatnonzero((disc > 0.5).any(axis=0))[end] for end in (0, -1))
+    where = {
+        "box": {"boxes": {"ring": (left / 160, top / 90, (right + 1) / 160, (bottom + 1) / 90)}},
+        "point": {"points": {"ring": ((left + 4) / 160, 0.5)}},
+    }
+    request = DecomposeRequest(photo="made", **where[place])
+    (found,) = named_objects(request, look, Size(160, 90), Closing(ring, disc), Names())
+    assert soft_iou(found.mask, ring) > 0.9
+
+
 def test_what_a_whole_view_misses_is_found_at_its_point():
     look, strong, faint = photo()
     assert soft_iou(Contrast()(look), faint) < 0.1
