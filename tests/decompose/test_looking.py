@@ -88,7 +88,7 @@ def test_what_the_whole_view_sees_through_stays_open(place: str):
     }
     request = DecomposeRequest(photo="made", **where[place])
     (found,) = named_objects(request, look, Size(160, 90), Closing(ring, disc), Names())
-    assert soft_iou(found.mask, ring) > 0.9
+    assert soft_iou(found.mask, ring) > 0.85
 
 
 def test_what_a_whole_view_misses_is_found_at_its_point():
