@@ -99,7 +99,7 @@ def _with_busyness(level: _Level, weight: float) -> np.ndarray:
     """A picture and how steep it is around each pixel, across and down: (H, W, 3) -> (H, W, 5).
 
     What is smooth and what is finely textured have one mean colour in small, and would be taken for each
-    other there (Newson et al. 2014, section 3.3). Unknown pixels do not count.
+    other there (the texture features of Newson et al. 2014). Unknown pixels do not count.
     """
     gray, known = level.rgb.mean(axis=-1), ~level.hole
     radius = max(2, round(0.04 * float(np.sqrt(level.hole.sum()))))

@@ -74,7 +74,7 @@ class Search:
         self.cost = np.full(self.targets.size, np.inf, dtype=np.float32)
 
     def run(self, start: np.ndarray | None, rounds: int) -> tuple[np.ndarray, np.ndarray]:
-        """Search and vote in turn -> the filled picture (H, W, 3) and its matches (H, W, 2), -1 for none."""
+        """Search and vote in turn -> the filled picture (H, W, C) and its matches (H, W, 2), -1 for none."""
         basis, mean = self._basis()
         known = self._described(self.sources, basis, mean)
         self.known = np.zeros((self.usable.size, basis.shape[1]), dtype=np.float32)
