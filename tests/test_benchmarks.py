@@ -26,6 +26,18 @@ FOLDER = Path(__file__).parent / "benchmarks"
         (
             [
                 "bench_joint.py",
+                "--model=embedded",
+                "--frames=3",
+                "--methods=dreamlayer",
+                "--steps=2",
+                "--rounds=1",
+                "--fast=2",
+            ],
+            " dB",
+        ),
+        (
+            [
+                "bench_joint.py",
                 "--shape=embedded",
                 "--frames=4",
                 "--methods=layerfusion",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import Tensor
 
+from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.layers import LayerStack
 from layercli.core.requests import GenerateRequest
@@ -25,6 +29,7 @@ from layercli.generate._joint import Sampled, Sampling, Scene, sample_frames
 from layercli.generate._layers import canvas_plan
 from layercli.generate._placement import default_boxes, frame_rectangle
 from layercli.generate.layerfusion import Options
+from layercli.models.adapters import Adapter, adapter_folder
 from layercli.models.attention_sharing import AttentionSharing, Settings
 from layercli.models.dreamlayer import DreamLayer
 from layercli.models.dreamlayer import Settings as DreamSettings
@@ -197,11 +202,7 @@ def layerfusion_loop(model: Model, frames: int, steps: int, *, prior: str = "aut
 def layerdiffuse_loop(model: Model, frames: int, steps: int, *, fast: int = 1) -> Loop:
     """LayerDiffuse's joint weights, of random numbers: trios of foreground, background and whole picture."""
     request = _request(model, frames // 3, steps)
-    sharing = AttentionSharing(model.unet, Settings(frames=3, rank=_scaled(model, 256)))
-    with torch.no_grad():
-        for parameter in sharing.parameters():
-            parameter.normal_(std=0.02)
-    sharing.to(device=model.device, dtype=model.dtype).eval().requires_grad_(False)
+    sharing = _random_sharing(model)
     plan = canvas_plan(request, model)
 
     @torch.no_grad()
@@ -216,34 +217,16 @@ def layerdiffuse_loop(model: Model, frames: int, steps: int, *, fast: int = 1) -
 
 def dreamlayer_loop(model: Model, frames: int, steps: int, *, trained: bool, fast: int = 1) -> Loop:
     """DreamLayer with the model's adapter, or a fresh one that heeds the whole picture as much as itself."""
-    folder = ""
-    if not trained:
-        plain = DreamSettings()
-        settings = DreamSettings(
-            gate=0.5,
-            rank=_scaled(model, plain.rank),
-            width=_scaled(model, plain.width),
-            heads=_scaled(model, plain.heads),
-        )
-        folder = str(DreamLayer(model.unet, settings).save(Path(tempfile.mkdtemp(prefix="adapter"))))
-    options = dreamlayer.Options(adapter=folder, fast=fast)
+    adapter = _adapter(model, DreamLayer, DreamSettings(gate=0.5), trained)
+    options = dreamlayer.Options(adapter=adapter, fast=fast)
     request = _request(model, frames - 2, steps)
     return lambda on_step: dreamlayer.generate(request, model, options, lambda done, _: on_step(done))
 
 
 def layerdiff_loop(model: Model, frames: int, steps: int, *, trained: bool, fast: int = 1) -> Loop:
     """LayerDiff with the model's adapter or a fresh one, without a whole picture and self-mask guidance."""
-    folder = ""
-    if not trained:
-        plain = DiffSettings()
-        settings = DiffSettings(
-            masks=not model.alpha,
-            rank=_scaled(model, plain.rank),
-            width=_scaled(model, plain.width),
-            heads=_scaled(model, plain.heads),
-        )
-        folder = str(LayerDiff(model.unet, settings).save(Path(tempfile.mkdtemp(prefix="adapter"))))
-    options = layerdiff.Options(adapter=folder, smg=0.0, fast=fast)
+    adapter = _adapter(model, LayerDiff, DiffSettings(masks=not model.alpha), trained)
+    options = layerdiff.Options(adapter=adapter, smg=0.0, fast=fast)
     request = _request(model, frames - 1, steps)
     return lambda on_step: layerdiff.generate(request, model, options, lambda done, _: on_step(done))
 
@@ -252,7 +235,7 @@ def loops_of(model: Model, methods: Sequence[str], fast: Sequence[int], frames: 
              prior: str, *, trained: bool) -> dict[str, Loop]:  # fmt: skip
     """By name: diffusers' loop first, then each method that can draw so many frames, then faster ones.
 
-    trained: the model ships adapters of its own, which draw instead of fresh ones.
+    trained: the model is no random one; the adapters that ship with it, if any, draw instead of fresh ones.
     """
     made: dict[str, Callable[[int], Loop]] = {
         "layerfusion": lambda fast: layerfusion_loop(model, frames, steps, prior=prior, fast=fast),
@@ -272,6 +255,30 @@ def loops_of(model: Model, methods: Sequence[str], fast: Sequence[int], frames: 
 def fast_name(method: str, fast: int) -> str:
     """What a loop that carries deep features is called in the table."""
     return f"{method}, fast={fast}"
+
+
+@cache
+def _adapter(model: Model, kind: type[Adapter], settings: Any, trained: bool) -> str:
+    """The folder of the adapter that ships with a model, or of a fresh one as much narrower as the model is.
+
+    One for all loops, which are compared; settings: of the fresh one, at SD1.5's widths.
+    """
+    if trained:
+        with suppress(LayercliError):
+            return str(adapter_folder("", model.name, kind.kind))
+    widths = {name: _scaled(model, getattr(settings, name)) for name in ("rank", "width", "heads")}
+    fresh = kind(model.unet, dataclasses.replace(settings, **widths))
+    return str(fresh.save(Path(tempfile.mkdtemp(prefix="adapter"))))
+
+
+@cache
+def _random_sharing(model: Model) -> AttentionSharing:
+    """LayerDiffuse's joint weights, of random numbers, one for all loops."""
+    sharing = AttentionSharing(model.unet, Settings(frames=3, rank=_scaled(model, 256)))
+    with torch.no_grad():
+        for parameter in sharing.parameters():
+            parameter.normal_(std=0.02)
+    return sharing.to(device=model.device, dtype=model.dtype).eval().requires_grad_(False)
 
 
 def _scaled(model: Model, width: int) -> int:
