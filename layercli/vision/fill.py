@@ -59,26 +59,25 @@ def _fill_window(
 ) -> np.ndarray:
     barred = np.zeros_like(hole) if sources is None else ~sources & ~hole
     levels, bars = [_Level(rgb=rgb.astype(np.float32), hole=hole)], [barred]  # a copy: it is filled in place
-    searched: list[int] = []
     while True:
         last = levels[-1]
         deeper = _deep(last.hole, how.radius) and min(last.hole.shape) > 8 * how.radius
-        if last.hole.size <= SEARCH_PIXELS or not deeper:
-            if not searched:
-                last.rgb = _with_busyness(last, how.busy)
-            searched.append(len(levels) - 1)
+        if last.rgb.shape[2] == 3 and (last.hole.size <= SEARCH_PIXELS or not deeper):
+            last.rgb = _with_busyness(last, how.busy)
         if not deeper:
             break
         levels.append(_halved(last))
         bars.append(_blocks(bars[-1]).any(axis=(1, 3)))
+    finest = sum(level.rgb.shape[2] == 3 for level in levels)  # of those where patches are searched for
+    coarsest = len(levels) - 1
     rng = np.random.default_rng(seed)
     last.rgb[last.hole] = smooth_fill(last.rgb, ~last.hole)[last.hole]
     matches: np.ndarray | None = None
     for i in reversed(range(len(levels))):
         level = levels.pop()
         filled = level.rgb
-        if i in searched:
-            share = (i - searched[0]) / max(1, searched[-1] - searched[0])
+        if i >= finest:
+            share = (i - finest) / max(1, coarsest - finest)
             rounds = round(how.rounds[1] + share * (how.rounds[0] - how.rounds[1]))
             smooth = smooth_fill(filled, ~level.hole)[level.hole] if share else None
             search = Search(filled, level.hole, bars[i], rng, how, smooth, how.calm * share)

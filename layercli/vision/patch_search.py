@@ -71,7 +71,6 @@ class Search:
         self.possible = self.sources.size >= 16
         self.targets = np.flatnonzero(_square(hole, r) & inside)
         self.possible &= self.targets.size > 0
-        self.cost = np.full(self.targets.size, np.inf, dtype=np.float32)
 
     def run(self, start: np.ndarray | None, rounds: int) -> tuple[np.ndarray, np.ndarray]:
         """Search and vote in turn -> the filled picture (H, W, C) and its matches (H, W, 2), -1 for none."""
