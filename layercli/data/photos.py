@@ -34,8 +34,8 @@ from layercli.data.captions import article, plain_noun
 from layercli.decompose import matte
 from layercli.vision import nets
 from layercli.vision._digest import file_digest
-from layercli.vision.grids import resized, scaled
-from layercli.vision.saliency import open_finder
+from layercli.vision.grids import resized
+from layercli.vision.saliency import open_finder, to_look_at
 
 __all__ = ["Options", "build", "summary"]
 
@@ -260,7 +260,7 @@ class _Maker:
         )
 
         def standing_out() -> np.ndarray:
-            return resized(self.finder(scaled(photo, 400_000)), *photo.shape[:2])
+            return resized(self.finder(to_look_at(photo, self.finder)), *photo.shape[:2])
 
         found = frames_of(stack, photo, asked.size, standing_out, filters)
         if isinstance(found, str):

@@ -28,13 +28,12 @@ from layercli.decompose._looking import (
 )
 from layercli.vision.classical import CUT_PIXELS, cut
 from layercli.vision.grids import disc, resized, scaled
+from layercli.vision.nets import mattes
 from layercli.vision.saliency import Finder
 
 if TYPE_CHECKING:
     from layercli.vision.named import Segmenter
 
-LOOK_PIXELS = 400_000
-"""The size at which objects are looked for, where the net sees no more."""
 FINE = 0.75
 """The share of a picture's longer side from which on a net that sees so many pixels sees all of it."""
 MOST_FOUND = 3
@@ -156,11 +155,6 @@ def _looked_for(sought: Sequence[str], look: np.ndarray, names: Names) -> list[F
     return found
 
 
-def to_look_at(photo: np.ndarray, finder: Finder) -> np.ndarray:
-    """A photo (H, W, 3) at the size at which objects are looked for, fine enough for what a net can see."""
-    return scaled(photo, max(LOOK_PIXELS, finder.side**2))
-
-
 def standing_out(look: np.ndarray, finder: Finder, most: int, least: float) -> list[Found]:
     """The objects that stand out, the largest first; least: the smallest share of the picture that counts."""
     surely = finder(look)
@@ -196,9 +190,10 @@ def _looked_at_again(
     """What stands out from near, too, as most views on its middle see it; no object twice.
 
     A view from near tells an object from what it touches, but may show it in part: what the whole view is
-    sure of stays. To a net that sees all of the whole view already, a nearer one shows nothing more.
+    sure of stays. To a net that sees all of the whole view already, a nearer one shows nothing more; and one
+    that answers with alpha knows its object by what is around it.
     """
-    if not finder.side or finder.side >= FINE * max(look.shape[:2]):
+    if not finder.side or finder.side >= FINE * max(look.shape[:2]) or mattes(finder.name):
         return masks
     steady = [
         mask

@@ -26,14 +26,13 @@ from layercli.decompose._objects import (
     Names,
     named_objects,
     standing_out,
-    to_look_at,
     without,
 )
 from layercli.decompose._order import front_first
 from layercli.decompose._stack import Piece, solved
 from layercli.vision.grids import Window, box_mean, disc, resized
 from layercli.vision.nets import weights_of
-from layercli.vision.saliency import Finder, open_finder
+from layercli.vision.saliency import Finder, open_finder, to_look_at
 from layercli.vision.shadows import shadow_of
 
 FILLERS = "layercli.vision.fillers"

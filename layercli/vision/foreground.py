@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 from layercli.vision.grids import resized
 
@@ -34,7 +35,7 @@ def foreground_and_background(
     b = _weighted_mean(rgb, 1 - alpha)
     for level in reversed(range(len(sizes))):
         h, w = sizes[level]
-        f, b = resized(f, h, w, nearest=True), resized(b, h, w, nearest=True)
+        f, b = (resized(part, h, w, Image.Resampling.NEAREST) for part in (f, b))
         for _ in range(iterations[0] if max(h, w) <= 32 else iterations[1]):
             f, b = _relaxed(f, b, picture[level], cover[level])
     return f, b

@@ -10,23 +10,26 @@ Window = tuple[slice, slice]
 """Rows and columns of a part of a picture."""
 
 
-def resized(values: np.ndarray, height: int, width: int, *, nearest: bool = False) -> np.ndarray:
+def resized(
+    values: np.ndarray, height: int, width: int, way: Image.Resampling = Image.Resampling.BILINEAR
+) -> np.ndarray:
     """Scale (H, W, ...) to (height, width, ...), float32: shrinking averages, growing interpolates."""
     if values.shape[:2] == (height, width):
         return values.astype(np.float32, copy=True)
     if values.ndim == 3:
-        planes = [resized(values[..., i], height, width, nearest=nearest) for i in range(values.shape[2])]
+        planes = [resized(values[..., i], height, width, way) for i in range(values.shape[2])]
         return np.stack(planes, axis=-1)
-    way = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
     plane = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32), mode="F")
     return np.array(plane.resize((width, height), way))
 
 
-def scaled(values: np.ndarray, most_pixels: int) -> np.ndarray:
+def scaled(
+    values: np.ndarray, most_pixels: int, way: Image.Resampling = Image.Resampling.BILINEAR
+) -> np.ndarray:
     """A picture at the largest size of at most so many pixels, never enlarged."""
     height, width = values.shape[:2]
     scale = min(1.0, (most_pixels / (height * width)) ** 0.5)
-    return resized(values, max(1, round(height * scale)), max(1, round(width * scale)))
+    return resized(values, max(1, round(height * scale)), max(1, round(width * scale)), way)
 
 
 def box_mean(values: np.ndarray, radius: int) -> np.ndarray:

@@ -37,7 +37,8 @@ class Net:
 
     digest: "sha256:…" (or "md5:…", where its makers publish no other); side: of the square it sees, 0 for a
     long side of 512 in the picture's own shape; mean, deviation: of its input, per channel; stretch: whether
-    its output is stretched to [0, 1]; wheel: where it may be fetched from.
+    its output is stretched to [0, 1]; mattes: whether it answers with alpha, and must see the whole photo for
+    it; wheel: where it may be fetched from.
     """
 
     help: str
@@ -47,6 +48,7 @@ class Net:
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
     stretch: bool = True
+    mattes: bool = False
     wheel: Wheel | None = None
 
 
@@ -80,6 +82,7 @@ NETS: Mapping[str, Net] = {
         mean=(0.5, 0.5, 0.5),
         deviation=(0.5, 0.5, 0.5),
         stretch=False,
+        mattes=True,
         wheel=_photobooth("modnet"),
     ),
     "u2net": Net(
@@ -103,6 +106,11 @@ NETS: Mapping[str, Net] = {
 FETCHED = "u2netp"
 """The net that is fetched at first use where none is there."""
 PREFERRED = ("isnet-general-use", "u2net", "u2netp")
+
+
+def mattes(name: str) -> bool:
+    """Whether a finder of this name answers with alpha, for which it must see the whole photo."""
+    return name in NETS and NETS[name].mattes
 
 
 def runtime_is_there() -> bool:

@@ -6,14 +6,18 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from PIL import Image
 
 from layercli.core.errors import LayercliError
 from layercli.vision import nets
 from layercli.vision.classical import standing_out
-from layercli.vision.grids import resized
+from layercli.vision.grids import resized, scaled
 
 LONG_SIDE = 512
 """Of what a net sees that takes pictures in their own shape."""
+LOOK_PIXELS = 1_000_000
+"""The size at which objects are looked for, where a net sees no more. Made small for it from a size near its
+own, a picture would be blurred twice, which misleads it."""
 
 
 class Finder(Protocol):
@@ -85,6 +89,12 @@ def open_finder(name: str, weights: Path | None) -> Finder:
     if name == ClassicalFinder.name or weights is None:
         return ClassicalFinder()
     return NetFinder(name, weights)
+
+
+def to_look_at(photo: np.ndarray, finder: Finder) -> np.ndarray:
+    """A photo (H, W, 3) at the size at which objects are looked for, fine enough for what a net can see."""
+    look = scaled(photo, max(LOOK_PIXELS, finder.side**2), Image.Resampling.LANCZOS)
+    return np.clip(look, 0.0, 1.0)
 
 
 def find_in(finder: Finder, rgb: np.ndarray, box: tuple[int, int, int, int], margin: float) -> np.ndarray:

@@ -11,6 +11,8 @@ from layercli.core.geometry import Size
 from layercli.core.pixels import save_png
 from layercli.decompose._looking import at_point, nearer_look
 from layercli.decompose._objects import Names, named_objects, standing_out
+from layercli.vision.grids import scaled
+from layercli.vision.saliency import LOOK_PIXELS, to_look_at
 from tests.decompose.made import ball, levels, over, soft_iou, wall
 
 STRONG, FAINT = (0.9, 0.1, 0.1), (0.45, 0.62, 0.72)
@@ -214,3 +216,34 @@ def test_what_the_whole_view_is_sure_is_nothing_stays_out_unless_it_is_thin(radi
     (found,) = standing_out(look, Eager(), 3, 0.005)
     assert soft_iou(found.mask > 0.5, red + stays * blue) > 0.9
     assert ((found.mask > 0.5)[blue > 0.9].mean() > 0.9) == stays
+
+
+def test_a_net_that_answers_with_alpha_is_shown_nothing_but_the_whole():
+    look, strong, _ = photo()
+    seen: dict[str, list[tuple[int, ...]]] = {"contrast": [], "modnet": []}
+
+    class Noted(Contrast):
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def __call__(self, rgb: np.ndarray) -> np.ndarray:
+            seen[self.name].append(rgb.shape)
+            return super().__call__(rgb)
+
+    for name in seen:
+        found = standing_out(look, Noted(name), 1, 0.005)
+        assert soft_iou(found[0].mask, strong) > 0.8
+    assert seen["modnet"] == [look.shape]
+    assert len(seen["contrast"]) > 1
+
+
+def test_a_photo_is_looked_at_as_sharp_as_it_can_be():
+    finder = Contrast()
+    stripes = np.zeros((900, 1000, 3), dtype=np.float32)
+    stripes[:, ::4] = stripes[:, 1::4] = 1
+    np.testing.assert_array_equal(to_look_at(stripes, finder), stripes)
+    grown = np.repeat(np.repeat(stripes, 2, axis=0), 2, axis=1)
+    look = to_look_at(grown, finder)
+    assert look.shape == scaled(grown, LOOK_PIXELS).shape < grown.shape
+    assert look.min() == 0 and look.max() == 1
+    assert look.std() > 1.05 * scaled(grown, LOOK_PIXELS).std()

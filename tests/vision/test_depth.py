@@ -15,10 +15,9 @@ from layercli.core.decompose_request import DecomposeRequest
 from layercli.core.errors import LayercliError
 from layercli.core.pixels import quantize
 from layercli.core.recomposition import recomposition
-from layercli.decompose._objects import LOOK_PIXELS
 from layercli.decompose.matte import Options, decompose
 from layercli.vision.depth import DepthNet
-from layercli.vision.grids import resized, scaled
+from layercli.vision.grids import resized
 from tests.decompose.made import ball, over, wall
 
 
@@ -66,7 +65,7 @@ def test_nearness_is_what_transformers_gives(folder):
 
 def test_the_nearer_object_is_taken_off_first(folder):
     photo = two_balls()
-    near = DepthNet(folder)(scaled(photo, LOOK_PIXELS))
+    near = DepthNet(folder)(photo)
     masks = [ball(centre=(0.35, 0.35), radius=0.2), ball(centre=(0.65, 0.95), radius=0.2)]
     upper, lower = (float(np.median(near[mask > 0.5])) for mask in masks)
     boxes = {"upper": (0.1, 0.1, 0.42, 0.6), "lower": (0.55, 0.4, 0.88, 0.9)}
