@@ -187,17 +187,34 @@ def test_a_large_picture_is_filled_in_its_own_grain(monkeypatch):
     assert ((filled - picture)[hole] ** 2).mean() < 0.01
 
 
-def test_a_busy_place_is_filled_from_busy_places():
-    """Even gray and a grain have one mean colour: only how busy they are tells them apart in small."""
+def grainy() -> tuple[np.ndarray, np.ndarray]:
+    """Even gray beside a grain of the same mean colour, and a hole in the grain."""
     rng = np.random.default_rng(2)
     picture = np.full((120, 240, 3), 0.5, np.float32)
     picture[:, 110:] += (0.1 * rng.normal(size=(120, 130, 1))).astype(np.float32)
     hole = np.zeros((120, 240), bool)
     hole[30:90, 130:190] = True
-    damaged = np.where(hole[..., None], np.float32(0.9), picture)
-    grain = {busy: fill(damaged, hole, how=Filling(busy=busy))[hole].std() for busy in (0.0, 5.0)}
-    assert grain[5.0] > 0.4 * picture[hole].std()
-    assert grain[5.0] > 2 * grain[0.0]
+    return picture, hole
+
+
+def grain_left(how: Filling) -> float:
+    """The grain of what is filled, as a share of what was there."""
+    picture, hole = grainy()
+    filled = fill(np.where(hole[..., None], np.float32(0.9), picture), hole, how=how)
+    return float(filled[hole].std() / picture[hole].std())
+
+
+def test_a_busy_place_is_filled_from_busy_places():
+    """In small, only how busy they are tells even gray and a grain apart."""
+    alone = {busy: Filling(busy=busy, joined=0, near=4, calm=0.4) for busy in (0.0, 5.0)}
+    assert grain_left(alone[5.0]) > 0.4
+    assert grain_left(alone[5.0]) > 2 * grain_left(alone[0.0])
+
+
+def test_joined_matches_keep_a_grain():
+    """A mean of patches from all over is even: those beside each other say the same."""
+    assert grain_left(Filling()) > 0.65
+    assert grain_left(Filling()) > 1.5 * grain_left(Filling(joined=0))
 
 
 def test_every_round_of_a_search_is_pulled_towards_what_is_smooth():
