@@ -10,7 +10,7 @@ from PIL import Image
 from layercli.decompose._exact import cleared
 from layercli.decompose._objects import Found
 from layercli.vision.foreground import foreground_and_background
-from layercli.vision.grids import Window, resized, scaled, window_around
+from layercli.vision.grids import Window, disc, resized, scaled, window_around
 from layercli.vision.matting import (
     closed_form_alpha,
     doubt_of,
@@ -71,11 +71,19 @@ def cut_out(left: np.ndarray, found: Found, how: Cutting) -> tuple[Window, np.nd
         if found.drawn or found.asked or rise_of(found.mask) < STEP:
             trimap = trimap_of(coarse, band, band)
             alpha = _stretched(closed_form_alpha(small, trimap, coarse, how.pull / BLUNT**2))
+            if found.drawn:
+                alpha = _with_thin_parts(alpha, coarse, trimap, band)
         else:
             alpha = _refined(small, coarse, band, how.pull)
     colour, _ = foreground_and_background(small, alpha)
     fine = enlarged_alpha(alpha, small, view) if alpha.shape != view.shape[:2] else alpha
     return window, cleared(fine), resized(colour, *view.shape[:2])
+
+
+def _with_thin_parts(alpha: np.ndarray, mask: np.ndarray, trimap: np.ndarray, band: float) -> np.ndarray:
+    """A solution with those parts of a drawn mask (h, w) that it lost for want of any known inside."""
+    thin = (mask > 0.5) & ~disc(trimap == 1, 2 * band)
+    return np.where(thin & (np.abs(alpha - mask) > 0.5), mask, alpha)
 
 
 def _refined(rgb: np.ndarray, mask: np.ndarray, band: float, pull: float) -> np.ndarray:

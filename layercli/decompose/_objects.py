@@ -106,7 +106,8 @@ def named_objects(
         found += _looked_for(request.sought, look, names)
     for entry in found:
         if not (entry.mask > 0.5).any():
-            raise LayercliError(f'Nothing was found for "{entry.name}".', "Try a --mask, or a tighter --box.")
+            hint = "Draw it broader." if entry.drawn else "Try a --mask, or a tighter --box."
+            raise LayercliError(f'Nothing was found for "{entry.name}".', hint)
     return found
 
 
@@ -252,10 +253,12 @@ def _pixels(place: Place, name: str, photo: Size, look: np.ndarray) -> list[int]
     shares = [
         side / full if whole else side for side, (full, _) in zip(place, sides[: len(place)], strict=True)
     ]
-    if max(shares) > 1:
+    mixed = whole and any(0 < side < 1 for side in place)
+    if mixed or max(shares) > 1:
         shown = ",".join(f"{side:g}" for side in place)
+        wrong = "mixes fractions and pixels" if mixed else f"lies outside the photo of {photo}"
         raise LayercliError(
-            f'The place of "{name}", {shown}, lies outside the photo of {photo}.',
+            f'The place of "{name}", {shown}, {wrong}.',
             "Give fractions from 0 to 1, or pixels of the photo.",
         )
     return [round(share * small) for share, (_, small) in zip(shares, sides[: len(shares)], strict=True)]

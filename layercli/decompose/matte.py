@@ -160,6 +160,9 @@ def _taken_off(
     """
     how = Cutting(band=options.band, pull=options.pull, detail=options.detail, refine=options.refine)
     window, alpha, colour = cut_out(left, found, how)
+    if not alpha.any():
+        hint = "Draw its mask broader, or add -O refine=no." if found.drawn else "Give it a --mask."
+        raise LayercliError(f'Nothing of "{found.name}" could be told from what is around it.', hint)
     target = left[window].copy()
     solid = np.zeros(light.shape, dtype=np.float32)
     solid[window] = alpha

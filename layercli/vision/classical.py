@@ -24,7 +24,7 @@ COMPONENTS = 5
 def standing_out(rgb: np.ndarray) -> np.ndarray:
     """What stands out of a picture: (H, W, 3) in [0, 1] -> (H, W) in [0, 1]."""
     small = scaled(rgb, CUT_PIXELS)
-    if min(small.shape[:2]) < 4 or float(np.ptp(small.reshape(-1, 3), axis=0).max()) < 0.02:
+    if min(small.shape[:2]) < 4 or is_even(small):
         return np.zeros(rgb.shape[:2], dtype=np.float32)
     far = border_distance(small)
     far /= max(float(np.percentile(far, 99)), 1e-6)
@@ -34,6 +34,11 @@ def standing_out(rgb: np.ndarray) -> np.ndarray:
     start = np.clip(far, 0, 1) * (0.4 + 0.6 * centre)
     prior = np.clip(start / max(float(np.percentile(start, 98)), 1e-6), 0.02, 0.98)
     return resized(cut(small, prior), *rgb.shape[:2])
+
+
+def is_even(rgb: np.ndarray) -> bool:
+    """Whether a picture (H, W, 3) is of one colour all over, so that nothing can stand out."""
+    return float(np.ptp(rgb.reshape(-1, 3), axis=0).max()) < 0.02
 
 
 def border_distance(rgb: np.ndarray) -> np.ndarray:

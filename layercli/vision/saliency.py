@@ -10,7 +10,7 @@ from PIL import Image
 
 from layercli.core.errors import LayercliError
 from layercli.vision import nets
-from layercli.vision.classical import standing_out
+from layercli.vision.classical import is_even, standing_out
 from layercli.vision.grids import resized, scaled
 
 LONG_SIDE = 512
@@ -64,6 +64,8 @@ class NetFinder:
 
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
         height, width = rgb.shape[:2]
+        if is_even(rgb):  # a net's answer is stretched to [0, 1], and so finds something in anything
+            return np.zeros((height, width), dtype=np.float32)
         seen = resized(rgb, *self._size(height, width))
         if self.net.stretch:
             seen = seen / max(float(seen.max()), 1e-6)

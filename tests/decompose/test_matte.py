@@ -9,7 +9,8 @@ from layercli.core.decompose_request import DecomposeRequest
 from layercli.core.errors import LayercliError
 from layercli.core.pixels import save_png
 from layercli.core.recomposition import leakage, recomposition
-from layercli.decompose.matte import Options, decompose
+from layercli.decompose._objects import Found
+from layercli.decompose.matte import Options, _taken_off, decompose
 from tests.decompose.made import ball, levels, over, soft_iou, wall
 
 OPTIONS = Options(net="classical")
@@ -79,6 +80,29 @@ def test_a_drawn_mask_may_be_taken_as_it_is(scene, tmp_path):
     assert recomposition(photo, stack).most == 0
 
 
+@pytest.mark.parametrize("thin", [np.s_[30, :], np.s_[71, 95], np.s_[30:33, 40:43], np.s_[5:70, 20:24]])
+def test_a_drawn_mask_is_kept_however_thin(scene, tmp_path, thin):
+    """Nothing lies so far inside of it that it would surely be the object."""
+    photo, _, _ = scene
+    mask = np.zeros((72, 96, 3), np.float32)
+    mask[thin] = 1
+    save_png(tmp_path / "m.png", mask)
+    stack = apart(photo, masks={"line": str(tmp_path / "m.png")})
+    found = stack.placed("line")[..., 3]
+    assert found[thin].min() > 0.5
+    assert found.sum() < 1.5 * mask[..., 0].sum()
+    assert recomposition(photo, stack).most <= 1
+
+
+def test_an_object_of_which_nothing_is_left_is_told():
+    photo = wall()
+    line = np.zeros(photo.shape[:2], np.float32)
+    line[30] = 1
+    light = np.ones(photo.shape[:2], np.float32)
+    with pytest.raises(LayercliError, match='Nothing of "line" could be told from what is around it'):
+        _taken_off(photo.copy(), light, Found(name="line", mask=line, asked=True), [], OPTIONS, 0)
+
+
 def test_two_objects_become_two_layers_the_nearer_one_in_front(tmp_path):
     behind = wall()
     far, near = ball(centre=(0.4, 0.45), radius=0.22), ball(centre=(0.62, 0.65), radius=0.22)
@@ -139,6 +163,8 @@ def test_tiny_pictures_are_taken_apart_by_a_mask_or_refused(shape, even, tmp_pat
 
 def test_a_place_outside_or_without_anything_is_refused(scene):
     photo, _, _ = scene
+    with pytest.raises(LayercliError, match=r'"odd", 0,0,0\.5,70, mixes fractions and pixels'):
+        apart(photo, boxes={"odd": (0, 0, 0.5, 70)})
     with pytest.raises(LayercliError, match='"far", 200,5, lies outside the photo of 96x72'):
         apart(photo, points={"far": (200, 5)})
 

@@ -113,6 +113,17 @@ def test_a_net_finds_what_it_was_made_for(index):
     assert half[36, 40] > 0.8
 
 
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_nothing_stands_out_of_a_picture_of_one_colour(index, level):
+    """A net's answer is stretched to [0, 1]: of itself it finds something in anything."""
+    finder = open_finder("red", nets.fetch("red"))
+    even = np.full((40, 50, 3), level, np.float32)
+    even[10:30, 10:30, 0] += 0.01 if level < 1 else -0.01
+    assert finder(even).max() == 0
+    even[10:30, 10:30, 1:] += 0.2 if level < 0.5 else -0.2
+    assert finder(even).max() > 0.5
+
+
 def test_a_broken_net_is_told(tmp_path):
     (tmp_path / "u2netp.onnx").write_bytes(b"no net")
     with pytest.raises(LayercliError, match="cannot be read as a net"):
