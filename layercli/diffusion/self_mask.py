@@ -66,6 +66,7 @@ def self_mask_guided(
     *,
     guidance: float,
     rescale: float,
+    tint: float = 1.0,
     scale: float,
     sigma: float,
     conceal: Conceal,
@@ -89,7 +90,7 @@ def self_mask_guided(
             conditional = told = positive(x, t)
         else:
             unconditional, conditional = joint(torch.cat([x, x]), torch.cat([t, t])).chunk(2)
-            told = combine(unconditional, conditional, guidance, rescale=rescale)
+            told = combine(unconditional, conditional, guidance, rescale=rescale, tint=tint)
         if scale == 0.0:
             return told
         x0, epsilon = schedule.split(x, told, time)  # Eq 6

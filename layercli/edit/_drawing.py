@@ -224,7 +224,7 @@ def _light_for(
         words = [together([words_for(stack.layer(name)) for name in names], ground_words), ground_words]
         text = model.encode_text(words, kinds, plan.working.made)
         empty = model.encode_text([drawing.negative] * 2, kinds, plan.working.made)
-        denoise = model.guided(text, empty, drawing.guidance, rescale=fusion.rescale)
+        denoise = model.guided(text, empty, drawing.guidance, rescale=fusion.rescale, tint=fusion.tint)
         harmonized = _irh.harmonize(
             denoise, fused, model.schedule, rest, lambda done: on_step(done, len(rest) - 1)
         )

@@ -109,5 +109,6 @@ def _frame(request: GenerateRequest, options: MethodOptions) -> Frame:
         steps=request.steps,
         guidance=request.guidance,
         rescale=options.rescale,
+        tint=options.tint,
         eta=options.eta,
     )

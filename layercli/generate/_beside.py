@@ -78,7 +78,7 @@ def sample_beside(
     def guided(seen: LayerDiffuseXL, text: str, kind: Kind) -> Denoiser:
         said = seen.encode_text([styled(text, request)], [kind], size)
         empty = seen.encode_text([request.negative], [kind], size)
-        return seen.guided(said, empty, request.guidance, rescale=options.rescale)
+        return seen.guided(said, empty, request.guidance, rescale=options.rescale, tint=options.tint)
 
     def walk(denoise: Denoiser, draw: int, network: nn.Module) -> Iterator[State]:
         nonlocal done

@@ -39,10 +39,11 @@ class MethodOptions:
     Harmonising: window (times of IRH; below it the picture is free), fuse (Eq 12 on pixels or on latents),
     transfer (light and shadow, or the whole picture), smooth, reach, strongest, colour, contact (see
     _light.Transfer), against (harmonise the bare background too, and keep only what the objects change).
-    Sampling: eta, rescale (of guidance). Alpha: levels (what becomes 0 and 1), specks (the share of an object
-    below which a loose piece is cleared), hold (down to which time a mask holds its foreground). Speed: fast
-    (2, 3, …: after the first steps deep features are renewed every 100, 200, … of 1000 times and carried
-    on between; the picture changes by a little).
+    Sampling: eta, rescale (of guidance), tint (how much guidance may shift mean colours, from 0 to 1).
+    Alpha: levels (what becomes 0 and 1), specks (the share of an object below which a loose piece is
+    cleared), hold (down to which time a mask holds its foreground). Speed: fast (2, 3, …: after the first
+    steps deep features are renewed every 100, 200, … of 1000 times and carried on between; the picture
+    changes by a little).
     """
 
     window: tuple[int, int] = (400, 600)
@@ -56,6 +57,7 @@ class MethodOptions:
     against: bool = True
     eta: float = 0.0
     rescale: float = 0.0
+    tint: float = 1.0
     levels: tuple[float, float] = (0.06, 0.94)
     specks: float = 0.01
     hold: int = 500
@@ -63,6 +65,8 @@ class MethodOptions:
 
     def __post_init__(self) -> None:
         check_times("window", self.window)
+        if not 0 <= self.tint <= 1:
+            raise LayercliError(f"tint={self.tint:g} is not from 0 to 1.", "Try: -O tint=0")
         if self.fast < 1:
             raise LayercliError(f"fast={self.fast} is not 1 or more.", "Try: -O fast=2")
         if not 0 <= self.levels[0] < self.levels[1] <= 1:
@@ -139,7 +143,7 @@ def plain_guided(
     def guided(texts: Sequence[str]) -> Denoiser:
         text = model.encode_text(texts, kinds * len(texts), size)
         empty = model.encode_text([request.negative] * len(texts), kinds * len(texts), size)
-        return model.guided(text, empty, request.guidance, rescale=options.rescale)
+        return model.guided(text, empty, request.guidance, rescale=options.rescale, tint=options.tint)
 
     return guided
 

@@ -45,7 +45,7 @@ class Scene:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How to walk: seed, number of steps, guidance scale and its rescaling, eta (0 DDIM, 1 DDPM).
+    """How to walk: seed, number of steps, guidance scale, its rescaling and its tint, eta (0 DDIM, 1 DDPM).
 
     strength: how far up the noise the walk begins, 1 for pure noise (SDEdit, Meng et al. 2022, section 3).
 
@@ -57,6 +57,7 @@ class Sampling:
     steps: int
     guidance: float
     rescale: float = 0.0
+    tint: float = 1.0
     eta: float = 0.0
     prior_pass: bool = False
     strength: float = 1.0
@@ -142,13 +143,21 @@ def _walks(
     def walk(part: Part, rows: range) -> Iterator[State]:
         shape, numbers = large if part == "scene" else small, [draws[row] for row in rows]
         denoise = model.guided(
-            text.select(rows), empty.select(rows), sampling.guidance, rescale=sampling.rescale
+            text.select(rows),
+            empty.select(rows),
+            sampling.guidance,
+            rescale=sampling.rescale,
+            tint=sampling.tint,
         )
         meets_from = 0 if rules is None or scene.blended is None else rules.window[0]
         if meets_from > 0 and part != "foregrounds":
             fewer = rows[:-1]
             rest = model.guided(
-                text.select(fewer), empty.select(fewer), sampling.guidance, rescale=sampling.rescale
+                text.select(fewer),
+                empty.select(fewer),
+                sampling.guidance,
+                rescale=sampling.rescale,
+                tint=sampling.tint,
             )
             denoise = _without_last(denoise, rest, meets_from)
         if exchange is not None:

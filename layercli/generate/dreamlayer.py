@@ -111,7 +111,7 @@ def _guided(denoise: Denoiser, request: GenerateRequest, options: Options) -> De
     """Guide a denoiser whose batch is [negative, positive]; at scale 1 it is the positive half alone."""
     if request.guidance == 1.0:
         return denoise
-    return classifier_free_joint(denoise, request.guidance, rescale=options.rescale)
+    return classifier_free_joint(denoise, request.guidance, rescale=options.rescale, tint=options.tint)
 
 
 class _Hints:

@@ -139,6 +139,7 @@ def _guided(
         masks_of,
         guidance=request.guidance,
         rescale=options.rescale,
+        tint=options.tint,
         scale=options.smg,
         sigma=options.sigma * side / PAPERS_SIDE,
         conceal=options.conceal,

@@ -263,7 +263,7 @@ def _walk(
     size, shape = plan.working.made, model.latent_shape(plan.working.made)
     text = model.encode_text(cast.texts, cast.kinds, size)
     empty = model.encode_text([request.negative] * len(cast.texts), cast.kinds, size)
-    denoise = model.guided(text, empty, request.guidance, rescale=options.rescale)
+    denoise = model.guided(text, empty, request.guidance, rescale=options.rescale, tint=options.tint)
     if sharing is not None:
         denoise = sharing.shared(denoise, model.unet, control)
     front, grounds = cast.rows("foreground"), cast.rows("background")

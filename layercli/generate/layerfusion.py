@@ -118,6 +118,7 @@ def generate(
         steps=request.steps,
         guidance=request.guidance,
         rescale=options.rescale,
+        tint=options.tint,
         eta=options.eta,
         prior_pass=options.prior_pass,
     )

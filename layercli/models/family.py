@@ -231,7 +231,13 @@ class Model(ABC):
         return denoise
 
     def guided(
-        self, positive: Conditioning, negative: Conditioning, scale: float, *, rescale: float = 0.0
+        self,
+        positive: Conditioning,
+        negative: Conditioning,
+        scale: float,
+        *,
+        rescale: float = 0.0,
+        tint: float = 1.0,
     ) -> Denoiser:
         """The denoiser with classifier-free guidance; inside, the batch is [negative, positive].
 
@@ -240,7 +246,10 @@ class Model(ABC):
         if scale == 1.0:
             return self.denoiser(positive)
         return classifier_free_joint(
-            self.denoiser(negative.cat(positive), guided=True), scale, rescale=rescale
+            self.denoiser(negative.cat(positive), guided=True),
+            scale,
+            rescale=rescale,
+            tint=tint,
         )
 
     def weight_hashes(self) -> dict[str, str]:

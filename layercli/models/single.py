@@ -27,6 +27,7 @@ class Frame:
     steps: int = 30
     guidance: float = 4.0
     rescale: float = 0.0
+    tint: float = 1.0
     eta: float = 0.0
 
 
@@ -50,7 +51,7 @@ def draw_frame(
     text, empty = (model.encode_text([words], [frame.kind], size) for words in (frame.prompt, frame.negative))
     x = frame_noise(frame.seed, [frame.number], shape).to(model.device) if start is None else start
     walk = sample(
-        changed(model.guided(text, empty, frame.guidance, rescale=frame.rescale)),
+        changed(model.guided(text, empty, frame.guidance, rescale=frame.rescale, tint=frame.tint)),
         x,
         model.schedule,
         model.schedule.path(frame.steps),

@@ -49,3 +49,15 @@ def test_full_rescaling_restores_the_spread_of_the_conditional() -> None:
     cond, uncond = conditional(X, T), unconditional(X, T)
     guided = combine(uncond, cond, 6.0, rescale=1.0)
     torch.testing.assert_close(guided.std(dim=(1, 2, 3)), cond.std(dim=(1, 2, 3)))
+
+
+@pytest.mark.parametrize("scale", [2.0, 7.5])
+def test_without_tint_guidance_shifts_no_mean(scale: float) -> None:
+    cond, uncond = conditional(X, T), unconditional(X, T)
+    guided = combine(uncond, cond, scale, tint=0.0)
+    torch.testing.assert_close(guided.mean(dim=(2, 3)), cond.mean(dim=(2, 3)))
+    plain = combine(uncond, cond, scale)
+    shapes = [part - part.mean(dim=(2, 3), keepdim=True) for part in (guided, plain)]
+    torch.testing.assert_close(*shapes)  # and is itself in all else
+    half = combine(uncond, cond, scale, tint=0.5)
+    torch.testing.assert_close(half, (guided + plain) / 2)

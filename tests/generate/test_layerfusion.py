@@ -127,7 +127,7 @@ CHANGES: dict[str, Any] = {
     "shield": False, "exchange": (0, 300), "blended_text": "background", "window": (600, 900),
     "fuse": "latents", "transfer": "all", "smooth": 0.1, "reach": 0.0, "strongest": 0.05, "colour": 1.0,
     "contact": 0.0, "against": False,
-    "eta": 1.0, "rescale": 1.0, "levels": (0.3, 0.6),
+    "eta": 1.0, "rescale": 1.0, "tint": 0.5, "levels": (0.3, 0.6),
 }  # fmt: skip
 
 
