@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from layercli.cli.chaining import requests_of, script_of, words_of
 from layercli.cli.documents import Document, check_writable, open_document
-from layercli.cli.files import format_of, read_stack, write_picture
+from layercli.cli.files import format_of, is_folder, read_stack, write_picture
 from layercli.cli.naming import check_folder
 from layercli.cli.output import Output
 from layercli.core.edit_requests import EditRequest
@@ -147,7 +147,7 @@ def _target(file: Path, params: Mapping[str, Any]) -> Path:
             check_writable(file)
             check_folder(file.resolve().parent)
         return file
-    if output.is_dir() and not file.is_dir():
+    if is_folder(str(output)) and not file.is_dir():
         output = output / file.name
     check_folder(output.parent)
     if output.suffix:

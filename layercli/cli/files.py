@@ -20,6 +20,8 @@ FORMATS = "layercli.formats"
 DEFAULT_FORMAT = "psd"
 FOLDER_FORMAT = "png"
 """The format that writes a folder of pictures."""
+FOLDER_SUFFIX = ".layers"
+"""The ending of such a folder, which is one output, as a file is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,5 +108,7 @@ def formats_for(out: str | None, named: Sequence[str]) -> list[str]:
 
 
 def is_folder(out: str) -> bool:
-    """Whether -o names a folder to write into, and not a file."""
+    """Whether -o names a folder to write into, and not a file or a folder of layers of its own."""
+    if Path(out).suffix.lower() == FOLDER_SUFFIX:
+        return False
     return out.endswith(("/", "\\")) or Path(out).is_dir()

@@ -10,6 +10,8 @@ from layercli.core.errors import LayercliError
 
 LARGEST_SIDE = 300_000
 """The largest side a PSB file can hold, in pixels."""
+FARTHEST = 1_000_000_000
+"""The farthest place of a layer, in pixels: with a side added it fits the 32 bits that files have for it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,10 @@ class Size:
 
 @dataclass(frozen=True)
 class Offset:
-    """Where a layer's upper left pixel lies on the canvas, in whole pixels; may be negative."""
+    """Where a layer's upper left pixel lies on the canvas, in whole pixels; may be negative.
+
+    A place farther off than 1,000,000,000 pixels raises LayercliError.
+    """
 
     left: int = 0
     top: int = 0
@@ -53,3 +58,8 @@ class Offset:
         sides = (self.left, self.top)
         if not all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
             raise LayercliError(f"An offset is two whole numbers, not {self.left!r} and {self.top!r}.")
+        if max(map(abs, sides)) > FARTHEST:
+            raise LayercliError(
+                f"A layer cannot lie at {self.left},{self.top}: {FARTHEST:,} pixels off is the farthest.",
+                "Choose a place nearer to the canvas.",
+            )

@@ -88,6 +88,21 @@ def test_convert_never_overwrites_unless_forced(run, here, boat_psd):
     assert len(read_stack(here / "out.ora").layers) == 2
 
 
+def test_a_folder_of_layers_is_never_written_into(run, here, boat_psd):
+    words = ("convert", "boat.psd", "a.layers")
+    assert [run(*words).stdout.strip() for _ in range(2)] == ["a.layers", "a-2.layers"]
+    assert run("edit", "boat.psd", "hide", "sea", "-o", "a.layers").stdout.strip() == "a-3.layers"
+    files = sorted((here / "a.layers").iterdir())
+    assert run("convert", "a-3.layers", "a.layers", "--force").stdout.strip() == "a.layers"
+    assert sorted((here / "a.layers").iterdir()) == files
+    assert not read_stack(here / "a.layers").layer("sea").visible
+
+
+def test_a_layer_too_far_away_is_refused(refused, here, boat_psd):
+    place = f"{10**9 + 1},0"
+    assert "1,000,000,000 pixels" in refused("edit", "boat.psd", "move", "sea", "--to", place, "--off-canvas")
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
