@@ -19,7 +19,7 @@ from layercli.cli.files import format_of, is_folder, read_stack, write_picture
 from layercli.cli.naming import check_folder
 from layercli.cli.output import Output
 from layercli.core.edit_requests import EditRequest
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 from layercli.core.receipt import Receipt
 from layercli.core.requests import GenerateRequest
 from layercli.formats._files import safe_file_name, unique_path
@@ -40,7 +40,10 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
     requests = _requests(file, words, params["script"], params["replay"])
     from layercli.edit._chain import changed_outside, plan
 
-    steps = plan(requests)
+    try:
+        steps = plan(requests)
+    except LayercliError as error:
+        raise LayercliError(error.message, _in_full(error.hint, file, requests)) from error
     target = _target(file, params)
     with _noting(talk):
         document = open_document(file)
@@ -129,12 +132,14 @@ def _requests(
         assert replay is not None
         receipt = read_stack(replay).receipt
         if receipt is None or not receipt.edits:
-            raise LayercliError(f"{replay} says nothing of edits to repeat.", f"Try: layercli show {replay}")
+            raise LayercliError(
+                f"{replay} says nothing of edits to repeat.", f"Try: layercli show {as_word(replay)}"
+            )
         return list(steps_of(list(receipt.edits)))
     if not words:
         raise LayercliError(
             "There is no edit to do.",
-            f"Try: layercli edit {file} move LAYER --by 40,0; or: layercli edit --help",
+            f"Try: layercli edit {as_word(file)} move LAYER --by 40,0; or: layercli edit --help",
         )
     return requests_of(words)
 
@@ -174,7 +179,7 @@ def _check_colours(document: Document, steps: Sequence[Step]) -> None:
         path = document.path
         raise LayercliError(
             f"{path} has a profile other than sRGB, which {needing.request.edit} cannot use.",
-            f"Try: layercli convert {path} {path.with_stem(path.stem + '-srgb')}",
+            f"Try: layercli convert {as_word(path)} {as_word(path.with_stem(path.stem + '-srgb'))}",
         )
 
 
@@ -225,16 +230,20 @@ def _run(
         with _noting(talk, NearName), talk.progress(document.path.name) as on_step:
             return run(document.kept.stack, steps, model, on_step, locked)
     except LayercliError as error:
-        # What was typed as "Try: move cat --by 40,0" is a part of a command; say all of it.
-        hint = re.sub(
-            rf"Try: (?={'|'.join(re.escape(step.request.edit) for step in steps)})",
-            f"Try: layercli edit {shlex.quote(str(document.path))} ", error.hint,
-        )  # fmt: skip
+        hint = _in_full(error.hint, document.path, [step.request for step in steps])
         if error.message.startswith("No layer") or ": No layer" in error.message:
-            hint = f"{hint} Try: layercli show {shlex.quote(str(document.path))}"
+            hint = f"{hint} Try: layercli show {as_word(document.path)}"
             where = f" in {document.path}. Layers:"
             raise LayercliError(error.message.replace(". Layers:", where, 1), hint) from error
         raise LayercliError(error.message, hint) from error
+
+
+def _in_full(hint: str, file: Path, requests: Sequence[EditRequest]) -> str:
+    """A hint that begins with an edit as the whole command; one with a word to put in stays a pattern."""
+    names = "|".join(re.escape(request.edit) for request in requests)
+    if re.search(r"\bLAYER\b", hint):
+        return hint
+    return re.sub(rf"Try: (?=(?:{names})\b)", lambda _: f"Try: layercli edit {as_word(file)} ", hint)
 
 
 def _named_pictures(edited: Edited, steps: Sequence[Step], *, force: bool) -> dict[Path, np.ndarray]:

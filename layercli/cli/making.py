@@ -18,7 +18,7 @@ from layercli.cli.fitting import fit_of, free_on
 from layercli.cli.naming import plan, stem_for
 from layercli.cli.output import Output
 from layercli.core import registry
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 from layercli.core.requests import GenerateRequest
 from layercli.core.splitting import Split
 from layercli.models.catalog import MODELS, load_model
@@ -79,7 +79,7 @@ def stored_request(path: Path) -> GenerateRequest:
     """The request in a file's receipt; a file without one raises LayercliError."""
     receipt = read_stack(path).receipt
     if receipt is None or not receipt.request:
-        raise LayercliError(f"{path} holds no request to repeat.", f"Try: layercli show {path}")
+        raise LayercliError(f"{path} holds no request to repeat.", f"Try: layercli show {as_word(path)}")
     return GenerateRequest.from_dict(receipt.request)
 
 

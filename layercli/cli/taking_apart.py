@@ -21,7 +21,7 @@ from layercli.cli.sentences import explain
 from layercli.cli.working import model_of
 from layercli.core import registry
 from layercli.core.decompose_request import DecomposeRequest, Place
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 
 if TYPE_CHECKING:
     from layercli.core.layers import LayerStack
@@ -114,7 +114,9 @@ def stored(path: Path) -> tuple[DecomposeRequest, str]:
     """The request in a file's receipt and the digest of its photo; a file without raises LayercliError."""
     receipt = read_stack(path).receipt
     if receipt is None or "photo" not in receipt.request:
-        raise LayercliError(f"{path} holds no photo's request to repeat.", f"Try: layercli show {path}")
+        raise LayercliError(
+            f"{path} holds no photo's request to repeat.", f"Try: layercli show {as_word(path)}"
+        )
     request = DecomposeRequest.from_dict(receipt.request)
     return request, receipt.weights.get(Path(request.photo).name, "")
 
@@ -129,7 +131,7 @@ def photos_of(words: Sequence[str]) -> list[str]:
         if path.is_dir():
             inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES)
             if not inside:
-                raise LayercliError(f"There is no photo in the folder {word}.", f"Try: ls {word}")
+                raise LayercliError(f"There is no photo in the folder {word}.", f"Try: ls {as_word(word)}")
             found += map(str, inside)
         elif path.exists():
             found.append(word)

@@ -26,19 +26,19 @@ class Size:
         if not all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
             raise LayercliError(f"A size is two whole numbers, not {self.width!r} and {self.height!r}.")
         if min(sides) < 1 or max(sides) > LARGEST_SIDE:
-            raise LayercliError(
-                f"A picture cannot be {self}: each side is from 1 to {LARGEST_SIDE} pixels.",
-                "Try: --size 256x256",
-            )
+            raise LayercliError(f"A picture cannot be {self}: each side is from 1 to {LARGEST_SIDE} pixels.")
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read "256x128", "256×128" or "256" (a square)."""
+    def parse(cls, text: str, example: str = "--size 256x256") -> Self:
+        """Read "256x128", "256×128" or "256" (a square); example: what to type where it is none."""
         match = re.fullmatch(r"\s*(\d{1,9})(?:\s*[xX×*]\s*(\d{1,9}))?\s*", text)
         if match is None:
-            raise LayercliError(f'"{text}" is not a size.', "Try: --size 256x256")
+            raise LayercliError(f'"{text}" is not a size.', f"Try: {example}")
         width, height = match.group(1), match.group(2) or match.group(1)
-        return cls(int(width), int(height))
+        try:
+            return cls(int(width), int(height))
+        except LayercliError as error:
+            raise LayercliError(error.message, f"Try: {example}") from None
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"

@@ -291,6 +291,31 @@ def test_what_cannot_be_done_leaves_the_file(refused, here, scene, words, told):
     assert told in refused("edit", "a.psd", *words)
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("move", "cat", "--by", "10"), "is not 2 whole numbers. Try: {edit} move cat --by 40,0"),
+        (("move", "cat", "--to=1", "--alone"), "Try: {edit} move cat --to 40,0 --alone"),
+        (("blend", "cat", "Multiply"), "screen, overlay. Try: {edit} blend cat multiply"),
+        (("crop", "0.1,0.1,0.9,0.9"), "Try: {edit} crop 0,0,40,40"),
+        (("mask", "ca?", "--box", "0,0,0.5,0.5"), "Try: {edit} mask 'ca?' --box 0,0,40,40"),
+        (("add", "--fg", "a bird", "--box", "1,2"), "Try: {edit} add --fg 'a bird' --box 0.1,0.4,0.5,0.9"),
+        (("canvas", "9x9", "--anchor", "Top"), "Try: {edit} canvas 9x9 --anchor top"),
+        (("restyle", "cat"), 'needs the option "prompt". Try: {edit} restyle cat --prompt …'),
+        (("blend", "cat"), "Try: blend LAYER normal"),
+        (("hide", "dog", "then", "rotate", "cat", "x"), "Try: {edit} rotate cat 0.5"),
+        (("canvas", "0x0"), "from 1 to 300000 pixels. Try: {edit} canvas 256x256"),
+        (("canvas", "big"), '"big" is not a size. Try: {edit} canvas 256x256'),
+        (("scale", "cat", "--to", "0x0"), "Try: scale LAYER --to 80x60"),
+        (("mask", "cat", "--remove"), "has no mask. Try: {edit} mask cat mask.png"),
+        (("rename", "cat", "a cat", "then", "mask", "a cat", "--apply"), "Try: {edit} mask 'a cat' mask.png"),
+    ],
+)
+def test_a_hint_is_a_command_that_can_be_typed(refused, here, scene, words, hint):
+    scene.rename("a b.psd")
+    assert refused("edit", "a b.psd", *words).endswith(hint.format(edit="layercli edit 'a b.psd'"))
+
+
 def test_a_locked_file_stays_locked(refused, edit, here, scene):
     scene.chmod(0o444)
     told = refused("edit", "a.psd", "hide", "cat")
