@@ -62,7 +62,7 @@ class Document:
         A path of another format gets what is seen of the stack. Raises LayercliError where the file has been
         changed by someone else in between.
         """
-        if path.resolve() == self.path.resolve() and _stamp(self.path) != self.stamp:
+        if os.path.realpath(path) == os.path.realpath(self.path) and _stamp(self.path) != self.stamp:
             raise LayercliError(
                 f"{path} was changed by another program meanwhile.", "Run the same command again."
             )

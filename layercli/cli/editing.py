@@ -7,8 +7,7 @@ import dataclasses
 import re
 import shlex
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,8 +44,7 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
     except LayercliError as error:
         raise LayercliError(error.message, _in_full(error.hint, file, requests)) from error
     target = _target(file, params)
-    with _noting(talk):
-        document = open_document(file)
+    document = open_document(file)
     _check_colours(document, steps)
     name = _model_name(steps, params["model"])
     kept = document.kept
@@ -86,7 +84,7 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
         "backup": str(saved) if saved else None,
         "pictures": [str(path) for path in pictures],
     }
-    _say(talk, report, document)
+    _say(talk, report, document, asked_for_backup=params["backup"])
     for note in notes:
         talk.warn(note)
 
@@ -160,19 +158,6 @@ def _target(file: Path, params: Mapping[str, Any]) -> Path:
     return output if params["force"] else unique_path(output)
 
 
-@contextlib.contextmanager
-def _noting(talk: Output, kind: type[Warning] = Warning) -> Iterator[None]:
-    """Turn the warnings of a kind into notes; others stay what they are."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", kind)
-        yield
-    for warning in caught:
-        if issubclass(warning.category, kind):
-            talk.warn(str(warning.message))
-        else:
-            warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
-
-
 def _check_colours(document: Document, steps: Sequence[Step]) -> None:
     needing = next((step for step in steps if step.srgb), None)
     if needing is not None and not document.kept.srgb:
@@ -224,10 +209,9 @@ def _run(
     talk: Output, document: Document, steps: Sequence[Step], model: Any, locked: Mapping[str, frozenset[str]]
 ) -> Edited:
     from layercli.edit._chain import run
-    from layercli.edit._choose import NearName
 
     try:
-        with _noting(talk, NearName), talk.progress(document.path.name) as on_step:
+        with talk.progress(document.path.name) as on_step:
             return run(document.kept.stack, steps, model, on_step, locked)
     except LayercliError as error:
         hint = _in_full(error.hint, document.path, [step.request for step in steps])
@@ -289,7 +273,7 @@ def _receipt(
     )
 
 
-def _say(talk: Output, report: Mapping[str, Any], document: Document) -> None:
+def _say(talk: Output, report: Mapping[str, Any], document: Document, *, asked_for_backup: bool) -> None:
     for entry in report["edits"]:
         names = ", ".join(entry["meant"])
         talk.say(f"{entry['edit']}{': ' if names else ''}{names}")
@@ -301,6 +285,8 @@ def _say(talk: Output, report: Mapping[str, Any], document: Document) -> None:
     if report["not_drawn"]:
         listed = "; ".join(f"{what} ({', '.join(names)})" for what, names in report["not_drawn"].items())
         talk.warn(f"{document.path} keeps what layercli cannot draw: {listed}.")
+    if asked_for_backup and report["written"] and report["file"] and not report["backup"]:
+        talk.warn(f"No backup was made: {report['file']} is a new file, and {document.path} stays as it was.")
     if report["backup"]:
         talk.say(f"The old file is {report['backup']}.")
     talk.line(*report["pictures"])

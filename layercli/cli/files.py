@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layercli.cli.sentences import explain
 from layercli.core import registry
 from layercli.core.errors import LayercliError
 from layercli.formats._files import atomic, unique_path
@@ -36,6 +37,21 @@ class Target:
         """Write the stack; returns the path that was written."""
         written: Path = registry.load(FORMATS, self.format).write(stack, self.path, self.options)
         return written
+
+
+def write_all(stack: LayerStack, targets: Iterable[Target]) -> tuple[Path, ...]:
+    """Write the stack into every file; where one cannot be written, the error names those that are."""
+    written: list[Path] = []
+    for target in targets:
+        try:
+            written.append(target.write(stack))
+        except Exception as error:
+            known = explain(error)
+            if known is None or not written:
+                raise
+            done = ", ".join(map(str, written))
+            raise LayercliError(known.message, f"{known.hint} Written already: {done}".strip()) from error
+    return tuple(written)
 
 
 def read_stack(path: Path, format_name: str | None = None) -> LayerStack:

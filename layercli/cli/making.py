@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from layercli.cli.asking import build_request, command_line, pairs
 from layercli.cli.estimate import estimate, is_long
-from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options
+from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options, write_all
 from layercli.cli.fitting import fit_of, free_on
 from layercli.cli.naming import plan, stem_for
 from layercli.cli.output import Output
@@ -118,7 +118,7 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
         seconds = round(time.monotonic() - began, 3)
         receipt = _receipt(picture.request, seconds, str(model.device), weights)
         stack = dataclasses.replace(stack, receipt=receipt)
-        paths = tuple(target.write(stack) for target in picture.targets)
+        paths = write_all(stack, picture.targets)
         _warn_of_empty_layers(talk, stack, picture.request)
         talk.say(f"{', '.join(stack.names)} in {seconds:.1f} s")
         yield Made(picture=picture, paths=paths, layers=stack.names, seconds=seconds)

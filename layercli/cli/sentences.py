@@ -24,6 +24,7 @@ _OS_ERRORS: dict[int, tuple[str, str]] = {
     errno.ENOTDIR: ("A part of the path {file} is a file, not a folder.", _ELSEWHERE),
     errno.EISDIR: ("{file} is a folder, not a file.", "Name a file."),
     errno.ENAMETOOLONG: ("The name {file} is too long for this disk.", "Choose a shorter one with -o."),
+    errno.ELOOP: ("{file} is a link that leads back to itself.", "Look where it leads: ls -l"),
     errno.EMFILE: ("Too many files are open.", "Try: ulimit -n 4096"),
     errno.EIO: ("The disk failed while {file} was read or written.", _ELSEWHERE),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import hashlib
+import os
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layercli.cli.asking import pairs
-from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options
+from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options, write_all
 from layercli.cli.naming import plan_each, slug
 from layercli.cli.output import Output
 from layercli.cli.sentences import explain
@@ -187,7 +188,7 @@ def _take_one(talk: Output, entry: Planned, method: Any, options: Any, count: st
     again = recomposition(photo.rgb, stack)
     seconds = round(time.monotonic() - began, 3)
     stack = dataclasses.replace(stack, receipt=_receipt(request, digest, options, seconds, model))
-    paths = tuple(target.write(stack) for target in entry.targets)
+    paths = write_all(stack, entry.targets)
     talk.say(f"{', '.join(stack.names)} in {seconds:.1f} s")
     told = ", ".join(f"{name} {share:.1%}" for name, share in leaked.items())
     talk.say(f"Recomposition error: {again}. Leakage into the background: {told or 'no object'}.")
@@ -362,9 +363,9 @@ def _layers(text: str) -> int:
 
 def _keep_the_photos(targets: Sequence[Target], photos: Sequence[str]) -> None:
     """Refuse to overwrite a photo with its own layers."""
-    kept = {Path(photo).resolve() for photo in photos}
+    kept = {os.path.realpath(photo) for photo in photos}
     for target in targets:
-        if target.path.resolve() in kept:
+        if os.path.realpath(target.path) in kept:
             raise LayercliError(f"{target.path} is a photo to take apart.", "Name another file with -o.")
 
 

@@ -1,4 +1,4 @@
-"""The one exception that people may see, and how its hints write what a shell reads."""
+"""The one exception and the one warning that people may see, and how its hints write what a shell reads."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ class LayercliError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
+
+
+class Note(UserWarning):
+    """What a person should know although nothing failed, in one sentence."""
 
 
 def as_word(named: object) -> str:

@@ -156,6 +156,7 @@ def failing(error: BaseException, *words: str) -> Any:
         (OSError(errno.ENOSPC, "no space", "a.psd"), 2, "The disk is full: a.psd was not written."),
         (OSError(errno.EROFS, "read-only", "a.psd"), 2, "a.psd lies on a disk that can only be read."),
         (FileNotFoundError(errno.ENOENT, "none", "a.psd"), 2, "There is no file a.psd."),
+        (OSError(errno.ELOOP, "links", "a.psd"), 2, "a.psd is a link that leads back to itself."),
         (IsADirectoryError(errno.EISDIR, "folder", "a"), 2, "a is a folder, not a file."),
         (ModuleNotFoundError("none", name="scipy.ndimage"), 2, 'package "scipy" is not installed.'),
         (KeyboardInterrupt(), 130, "Stopped. No file was left half-written."),
@@ -189,3 +190,11 @@ def test_the_reader_may_leave_early():
     done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_streams_may_be_closed(tmp_path):
+    words = [sys.executable, "-m", "layercli", "models", "list", "--quiet"]
+    shell = ["sh", "-c", '"$@" >&- 2>"$0"', tmp_path / "told", *words]
+    assert subprocess.run(shell, timeout=60).returncode == 0
+    assert (tmp_path / "told").read_text() == ""
+    assert subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words, "--no"], timeout=60).returncode == 2
