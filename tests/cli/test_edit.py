@@ -16,7 +16,7 @@ from PIL import Image
 from psd_tools import PSDImage
 from psd_tools.psd.image_resources import ImageResource
 
-from layercli.cli.chaining import requests_of, usage, words_of
+from layercli.cli.chaining import BOXES, requests_of, usage, words_of
 from layercli.cli.files import read_stack
 from layercli.core.edit_requests import EditRequest
 from layercli.core.pixels import open_image, save_png
@@ -282,6 +282,7 @@ def test_exported_pictures(edit, here, scene):
         (("hide", "cat", "-o", "none/b.psd"), "There is no folder none."),
         (("hide", "cat", "-o", "b.xyz"), 'No format has the extension ".xyz"'),
         (("export", "cat", "none/b.png"), "There is no folder none."),
+        (("crop", "--layer", "cat", "--margin", "-9"), 'is left around "cat" with a margin of -9.'),
     ],
 )
 def test_what_cannot_be_done_leaves_the_file(refused, here, scene, words, told):
@@ -454,6 +455,21 @@ def test_help_lists_every_edit_without_loading_one():
     shown = "".join(done.stdout.split())
     for name in plugins("layercli.edit"):
         assert "".join(usage(name).split()) in shown
+
+
+def test_usage_tells_boxes_of_fractions_from_boxes_of_pixels():
+    assert "[--box L,T,R,B]" in usage("add")
+    assert "[--box L,T,W,H]" in usage("mask")
+    assert "L,T,W,H" in plugins("layercli.edit")["crop"]
+    assert [line.partition(":")[0] for line in BOXES] == ["L,T,R,B", "L,T,W,H"]
+
+
+def test_a_backup_of_a_file_that_stays_is_told_to_be_none(edit, here, scene):
+    result = edit(scene, "hide", "cat", "--backup", "-o", "b.psd")
+    assert "Note: No backup was made: b.psd is a new file, and a.psd stays as it was." in result.stderr
+    result = edit(scene, "hide", "dog", "--backup", "-o", "b.psd", "--force")
+    assert "No backup" not in result.stderr
+    assert sorted(path.name for path in here.iterdir()) == ["a.psd", "b-backup.psd", "b.psd"]
 
 
 def test_a_folder_of_pictures_has_a_backup_too(edit, here):
