@@ -24,8 +24,8 @@ _OS_ERRORS: dict[int, tuple[str, str]] = {
     errno.ENOTDIR: ("A part of the path {file} is a file, not a folder.", _ELSEWHERE),
     errno.EISDIR: ("{file} is a folder, not a file.", "Name a file."),
     errno.ENAMETOOLONG: ("The name {file} is too long for this disk.", "Choose a shorter one with -o."),
-    errno.ELOOP: ("{file} is a link that leads back to itself.", "Look where it leads: ls -l"),
     errno.EMFILE: ("Too many files are open.", "Try: ulimit -n 4096"),
+    errno.ELOOP: ("{file} is a link that leads back to itself.", "Try: ls -l"),
     errno.EIO: ("The disk failed while {file} was read or written.", _ELSEWHERE),
 }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import warnings
@@ -141,10 +140,6 @@ def open_image(path: str | os.PathLike[str]) -> np.ndarray:
             f'"{path}" has more than {MOST_PIXELS:,} pixels.', "Make it smaller first."
         ) from None
     except (OSError, ValueError, SyntaxError, EOFError, ImageCms.PyCMSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ELOOP:
-            raise LayercliError(
-                f'"{path}" is a link that leads back to itself.', "Look where it leads: ls -l"
-            ) from None
         raise LayercliError(f'"{path}" is damaged: {error}.', "Export the picture again.") from error
 
 

@@ -156,7 +156,6 @@ def failing(error: BaseException, *words: str) -> Any:
         (OSError(errno.ENOSPC, "no space", "a.psd"), 2, "The disk is full: a.psd was not written."),
         (OSError(errno.EROFS, "read-only", "a.psd"), 2, "a.psd lies on a disk that can only be read."),
         (FileNotFoundError(errno.ENOENT, "none", "a.psd"), 2, "There is no file a.psd."),
-        (OSError(errno.ELOOP, "links", "a.psd"), 2, "a.psd is a link that leads back to itself."),
         (IsADirectoryError(errno.EISDIR, "folder", "a"), 2, "a is a folder, not a file."),
         (ModuleNotFoundError("none", name="scipy.ndimage"), 2, 'package "scipy" is not installed.'),
         (KeyboardInterrupt(), 130, "Stopped. No file was left half-written."),

@@ -270,6 +270,7 @@ def test_exported_pictures(edit, here, scene):
         (("move", "cat", "--bye", "1,1"), 'move has no option "--bye".'),
         (("move", "cat", "--by"), "--by of move has no value. Usage: move LAYER…"),
         (("move", "cat", "--by", "1,1", "--by", "2,2"), "move is given --by twice."),
+        (("crop", "--layer", "cat", "--margin", "-9"), 'is left around "cat" with a margin of -9.'),
         (("crop", "1,1,2,2", "3"), 'crop cannot use "3". Usage: crop [TO]'),
         (("hide", "cat", "then"), 'There is no edit before or after a "then".'),
         ((), "There is no edit to do."),
@@ -282,7 +283,6 @@ def test_exported_pictures(edit, here, scene):
         (("hide", "cat", "-o", "none/b.psd"), "There is no folder none."),
         (("hide", "cat", "-o", "b.xyz"), 'No format has the extension ".xyz"'),
         (("export", "cat", "none/b.png"), "There is no folder none."),
-        (("crop", "--layer", "cat", "--margin", "-9"), 'is left around "cat" with a margin of -9.'),
     ],
 )
 def test_what_cannot_be_done_leaves_the_file(refused, here, scene, words, told):
