@@ -47,7 +47,8 @@ class CommandGroup(TyperGroup):
         output = Output()
         extra |= {"prog_name": "layercli", "standalone_mode": False, "obj": output}
         try:
-            code = super().main(args, **extra)
+            with output.noting():
+                code = super().main(args, **extra)
             sys.stdout.flush()
         except BaseException as error:
             sys.exit(_leave(error, output))
@@ -119,6 +120,9 @@ def _root(
 
 def main() -> None:
     """Run the command line of this process."""
+    # A stream that was closed from outside is none; what is said there is lost, and the work is done.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character gets a "?" for it, not a crash.
         if hasattr(stream, "reconfigure"):

@@ -13,6 +13,15 @@ from layercli.core.errors import LayercliError
 
 EDITS = "layercli.edit"
 THEN = "then"
+BOXES = (
+    "L,T,R,B: left, top, right and bottom, as fractions of the canvas: 0.1,0.4,0.5,0.9.",
+    "L,T,W,H: left, top, width and height, in pixels of the canvas: 20,10,80,60.",
+)
+"""What the letters in the usage of edits stand for."""
+_SHOWN = {
+    "str": "TEXT", "int": "N", "float": "X", "tuple[int, int]": "X,Y",
+    "tuple[int, int, int, int]": "L,T,W,H", "tuple[float, float, float, float]": "L,T,R,B",
+}  # fmt: skip
 
 
 def requests_of(words: Sequence[str]) -> list[EditRequest]:
@@ -73,8 +82,7 @@ def _option(field: str, kind: str) -> str:
     if kind.startswith("bool"):
         return f"[--no-{flag[2:]}]" if kind.endswith("True") else f"[{flag}]"
     said = " ".join(kind.partition(" = ")[0].replace(" | None", "").split())
-    shown = {"str": "TEXT", "int": "N", "float": "X", "tuple[int, int]": "X,Y"}.get(said, "")
-    shown = "A,B,C,D" if said.startswith("tuple") and not shown else shown
+    shown = _SHOWN.get(said, "A,B,C,D" if said.startswith("tuple") else "")
     if said.startswith("Literal"):
         shown = "|".join(re.findall(r"['\"]([^'\"]+)['\"]", said))
     return f"{flag} {shown or 'VALUE'}" if " = " not in kind else f"[{flag} {shown or 'VALUE'}]"

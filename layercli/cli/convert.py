@@ -9,7 +9,7 @@ import typer
 
 from layercli.cli._base import new_app
 from layercli.cli.asking import pairs
-from layercli.cli.files import formats_for, read_stack, split_formats, split_options
+from layercli.cli.files import formats_for, read_stack, split_formats, split_options, write_all
 from layercli.cli.naming import plan
 from layercli.cli.output import Output
 
@@ -60,7 +60,7 @@ def convert(
     own = {name: kinds[""] | kinds[name] for name in names}
     [targets] = plan(source.stem, 1, target, names, own, force=force)
     stack = read_stack(source, source_format)
-    written = [file.write(stack) for file in targets]
+    written = write_all(stack, targets)
     talk.line(*map(str, written))
     talk.answer(
         {

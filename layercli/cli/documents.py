@@ -12,7 +12,7 @@ from typing import Any
 
 from layercli.cli.files import FORMATS, format_of
 from layercli.core import registry
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 from layercli.core.geometry import Offset
 from layercli.core.layers import LayerStack
 from layercli.formats._files import atomic, unique_path
@@ -62,7 +62,7 @@ class Document:
         A path of another format gets what is seen of the stack. Raises LayercliError where the file has been
         changed by someone else in between.
         """
-        if path.resolve() == self.path.resolve() and _stamp(self.path) != self.stamp:
+        if os.path.realpath(path) == os.path.realpath(self.path) and _stamp(self.path) != self.stamp:
             raise LayercliError(
                 f"{path} was changed by another program meanwhile.", "Run the same command again."
             )
@@ -71,7 +71,7 @@ class Document:
         if not same and not self.kept.srgb:
             raise LayercliError(
                 f"The colours of {self.path} follow its own profile, which {path} could not hold.",
-                f"Try: -o {path.with_suffix(self.path.suffix)}",
+                f"Try: -o {as_word(path.with_suffix(self.path.suffix))}",
             )
         saved = _copy(path) if backup and path.exists() else None
         if same:
@@ -100,7 +100,7 @@ def open_document(path: Path) -> Document:
 def check_writable(path: Path) -> None:
     """Refuse a file that is locked, before any work is done; raises LayercliError."""
     other = path.with_stem(f"{path.stem}-edited")
-    hint = f"Unlock it, or write another file: -o {other}"
+    hint = f"Unlock it, or write another file: -o {as_word(other)}"
     mode = path.stat().st_mode
     if not mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) or not os.access(path, os.W_OK):
         raise LayercliError(f"{path} is locked: it may only be read.", hint)

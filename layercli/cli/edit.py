@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from layercli.cli._base import new_app
-from layercli.cli.chaining import EDITS, usage
+from layercli.cli.chaining import BOXES, EDITS, usage
 from layercli.core.registry import plugins
 
 app = new_app()
@@ -16,7 +16,9 @@ app = new_app()
 
 @app.command(
     context_settings={"ignore_unknown_options": True},
-    epilog="\n\n".join(["Edits:", *(f"{usage(name)}: {text}" for name, text in plugins(EDITS).items())]),
+    epilog="\n\n".join(
+        ["Edits:", *(f"{usage(name)}: {text}" for name, text in plugins(EDITS).items()), "Boxes:", *BOXES]
+    ),
 )
 def edit(
     ctx: typer.Context,

@@ -7,19 +7,18 @@ import dataclasses
 import re
 import shlex
 import time
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layercli.cli.chaining import requests_of, script_of, words_of
 from layercli.cli.documents import Document, check_writable, open_document
-from layercli.cli.files import format_of, read_stack, write_picture
+from layercli.cli.files import format_of, is_folder, read_stack, write_picture
 from layercli.cli.naming import check_folder
 from layercli.cli.output import Output
 from layercli.core.edit_requests import EditRequest
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 from layercli.core.receipt import Receipt
 from layercli.core.requests import GenerateRequest
 from layercli.formats._files import safe_file_name, unique_path
@@ -40,10 +39,12 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
     requests = _requests(file, words, params["script"], params["replay"])
     from layercli.edit._chain import changed_outside, plan
 
-    steps = plan(requests)
+    try:
+        steps = plan(requests)
+    except LayercliError as error:
+        raise LayercliError(error.message, _in_full(error.hint, file, requests)) from error
     target = _target(file, params)
-    with _noting(talk):
-        document = open_document(file)
+    document = open_document(file)
     _check_colours(document, steps)
     name = _model_name(steps, params["model"])
     kept = document.kept
@@ -83,7 +84,7 @@ def edit_file(talk: Output, file: Path, words: Sequence[str], params: Mapping[st
         "backup": str(saved) if saved else None,
         "pictures": [str(path) for path in pictures],
     }
-    _say(talk, report, document)
+    _say(talk, report, document, asked_for_backup=params["backup"])
     for note in notes:
         talk.warn(note)
 
@@ -129,12 +130,14 @@ def _requests(
         assert replay is not None
         receipt = read_stack(replay).receipt
         if receipt is None or not receipt.edits:
-            raise LayercliError(f"{replay} says nothing of edits to repeat.", f"Try: layercli show {replay}")
+            raise LayercliError(
+                f"{replay} says nothing of edits to repeat.", f"Try: layercli show {as_word(replay)}"
+            )
         return list(steps_of(list(receipt.edits)))
     if not words:
         raise LayercliError(
             "There is no edit to do.",
-            f"Try: layercli edit {file} move LAYER --by 40,0; or: layercli edit --help",
+            f"Try: layercli edit {as_word(file)} move LAYER --by 40,0; or: layercli edit --help",
         )
     return requests_of(words)
 
@@ -147,25 +150,12 @@ def _target(file: Path, params: Mapping[str, Any]) -> Path:
             check_writable(file)
             check_folder(file.resolve().parent)
         return file
-    if output.is_dir() and not file.is_dir():
+    if is_folder(str(output)) and not file.is_dir():
         output = output / file.name
     check_folder(output.parent)
     if output.suffix:
         format_of(output)  # an ending that no format has is told before any work is done
     return output if params["force"] else unique_path(output)
-
-
-@contextlib.contextmanager
-def _noting(talk: Output, kind: type[Warning] = Warning) -> Iterator[None]:
-    """Turn the warnings of a kind into notes; others stay what they are."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", kind)
-        yield
-    for warning in caught:
-        if issubclass(warning.category, kind):
-            talk.warn(str(warning.message))
-        else:
-            warnings.showwarning(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _check_colours(document: Document, steps: Sequence[Step]) -> None:
@@ -174,7 +164,7 @@ def _check_colours(document: Document, steps: Sequence[Step]) -> None:
         path = document.path
         raise LayercliError(
             f"{path} has a profile other than sRGB, which {needing.request.edit} cannot use.",
-            f"Try: layercli convert {path} {path.with_stem(path.stem + '-srgb')}",
+            f"Try: layercli convert {as_word(path)} {as_word(path.with_stem(path.stem + '-srgb'))}",
         )
 
 
@@ -219,22 +209,25 @@ def _run(
     talk: Output, document: Document, steps: Sequence[Step], model: Any, locked: Mapping[str, frozenset[str]]
 ) -> Edited:
     from layercli.edit._chain import run
-    from layercli.edit._choose import NearName
 
     try:
-        with _noting(talk, NearName), talk.progress(document.path.name) as on_step:
+        with talk.progress(document.path.name) as on_step:
             return run(document.kept.stack, steps, model, on_step, locked)
     except LayercliError as error:
-        # What was typed as "Try: move cat --by 40,0" is a part of a command; say all of it.
-        hint = re.sub(
-            rf"Try: (?={'|'.join(re.escape(step.request.edit) for step in steps)})",
-            f"Try: layercli edit {shlex.quote(str(document.path))} ", error.hint,
-        )  # fmt: skip
+        hint = _in_full(error.hint, document.path, [step.request for step in steps])
         if error.message.startswith("No layer") or ": No layer" in error.message:
-            hint = f"{hint} Try: layercli show {shlex.quote(str(document.path))}"
+            hint = f"{hint} Try: layercli show {as_word(document.path)}"
             where = f" in {document.path}. Layers:"
             raise LayercliError(error.message.replace(". Layers:", where, 1), hint) from error
         raise LayercliError(error.message, hint) from error
+
+
+def _in_full(hint: str, file: Path, requests: Sequence[EditRequest]) -> str:
+    """A hint that begins with an edit as the whole command; one with a word to put in stays a pattern."""
+    names = "|".join(re.escape(request.edit) for request in requests)
+    if re.search(r"\bLAYER\b", hint):
+        return hint
+    return re.sub(rf"Try: (?=(?:{names})\b)", lambda _: f"Try: layercli edit {as_word(file)} ", hint)
 
 
 def _named_pictures(edited: Edited, steps: Sequence[Step], *, force: bool) -> dict[Path, np.ndarray]:
@@ -280,7 +273,7 @@ def _receipt(
     )
 
 
-def _say(talk: Output, report: Mapping[str, Any], document: Document) -> None:
+def _say(talk: Output, report: Mapping[str, Any], document: Document, *, asked_for_backup: bool) -> None:
     for entry in report["edits"]:
         names = ", ".join(entry["meant"])
         talk.say(f"{entry['edit']}{': ' if names else ''}{names}")
@@ -292,6 +285,8 @@ def _say(talk: Output, report: Mapping[str, Any], document: Document) -> None:
     if report["not_drawn"]:
         listed = "; ".join(f"{what} ({', '.join(names)})" for what, names in report["not_drawn"].items())
         talk.warn(f"{document.path} keeps what layercli cannot draw: {listed}.")
+    if asked_for_backup and report["written"] and report["file"] and not report["backup"]:
+        talk.warn(f"No backup was made: {report['file']} is a new file, and {document.path} stays as it was.")
     if report["backup"]:
         talk.say(f"The old file is {report['backup']}.")
     talk.line(*report["pictures"])

@@ -14,7 +14,7 @@ from typing import Any
 from layercli.cli.gathering import gather
 from layercli.cli.output import Output
 from layercli.core import registry
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 from layercli.core.score import Score
 from layercli.evaluate._baselines import baseline_of
 from layercli.evaluate._document import as_csv, as_latex, by_layers, compared, document, figure, scores_in
@@ -137,7 +137,7 @@ def _possible(
         if metric.needs in ("truth", "reference") and reference is None:
             raise LayercliError(
                 f'The metric "{metric.name}" compares with a reference, and there is none.',
-                f"Try: layercli eval {asked.folder} --metrics {metric.name} --reference DIR",
+                f"Try: layercli eval {as_word(asked.folder)} --metrics {metric.name} --reference DIR",
             )
         if metric.needs == "seeds" and not asked.named and len(run.entries) < 2:
             continue

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from layercli.cli.sentences import explain
 from layercli.core import registry
 from layercli.core.errors import LayercliError
 from layercli.formats._files import atomic, unique_path
@@ -20,6 +21,8 @@ FORMATS = "layercli.formats"
 DEFAULT_FORMAT = "psd"
 FOLDER_FORMAT = "png"
 """The format that writes a folder of pictures."""
+FOLDER_SUFFIX = ".layers"
+"""The ending of such a folder, which is one output, as a file is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,21 @@ class Target:
         """Write the stack; returns the path that was written."""
         written: Path = registry.load(FORMATS, self.format).write(stack, self.path, self.options)
         return written
+
+
+def write_all(stack: LayerStack, targets: Iterable[Target]) -> tuple[Path, ...]:
+    """Write the stack into every file; where one cannot be written, the error names those that are."""
+    written: list[Path] = []
+    for target in targets:
+        try:
+            written.append(target.write(stack))
+        except Exception as error:
+            known = explain(error)
+            if known is None or not written:
+                raise
+            done = ", ".join(map(str, written))
+            raise LayercliError(known.message, f"{known.hint} Written already: {done}".strip()) from error
+    return tuple(written)
 
 
 def read_stack(path: Path, format_name: str | None = None) -> LayerStack:
@@ -106,5 +124,7 @@ def formats_for(out: str | None, named: Sequence[str]) -> list[str]:
 
 
 def is_folder(out: str) -> bool:
-    """Whether -o names a folder to write into, and not a file."""
+    """Whether -o names a folder to write into, and not a file or a folder of layers of its own."""
+    if Path(out).suffix.lower() == FOLDER_SUFFIX:
+        return False
     return out.endswith(("/", "\\")) or Path(out).is_dir()

@@ -19,7 +19,7 @@ from PIL import Image
 
 from layercli.cli.files import FORMATS, read_stack
 from layercli.core import registry
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 from layercli.core.layers import Layer, LayerStack, Size
 from layercli.core.pixels import open_image
 from layercli.core.registry import suggest
@@ -68,7 +68,7 @@ def gather(folder: Path, layout: str = "auto") -> tuple[Run, str]:
         )
     if not folder.is_dir():
         raise LayercliError(
-            f"{folder} is a file, not a folder of samples.", f"Try: layercli eval {folder.parent}"
+            f"{folder} is a file, not a folder of samples.", f"Try: layercli eval {as_word(folder.parent)}"
         )
     chosen = layout if layout != "auto" else guess(folder)
     found = _FINDERS[chosen](folder)

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from layercli.cli.asking import build_request, command_line, pairs
 from layercli.cli.estimate import estimate, is_long
-from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options
+from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options, write_all
 from layercli.cli.fitting import fit_of, free_on
 from layercli.cli.naming import plan, stem_for
 from layercli.cli.output import Output
 from layercli.core import registry
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 from layercli.core.requests import GenerateRequest
 from layercli.core.splitting import Split
 from layercli.models.catalog import MODELS, load_model
@@ -79,7 +79,7 @@ def stored_request(path: Path) -> GenerateRequest:
     """The request in a file's receipt; a file without one raises LayercliError."""
     receipt = read_stack(path).receipt
     if receipt is None or not receipt.request:
-        raise LayercliError(f"{path} holds no request to repeat.", f"Try: layercli show {path}")
+        raise LayercliError(f"{path} holds no request to repeat.", f"Try: layercli show {as_word(path)}")
     return GenerateRequest.from_dict(receipt.request)
 
 
@@ -118,7 +118,7 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
         seconds = round(time.monotonic() - began, 3)
         receipt = _receipt(picture.request, seconds, str(model.device), weights)
         stack = dataclasses.replace(stack, receipt=receipt)
-        paths = tuple(target.write(stack) for target in picture.targets)
+        paths = write_all(stack, picture.targets)
         _warn_of_empty_layers(talk, stack, picture.request)
         talk.say(f"{', '.join(stack.names)} in {seconds:.1f} s")
         yield Made(picture=picture, paths=paths, layers=stack.names, seconds=seconds)

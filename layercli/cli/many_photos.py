@@ -143,7 +143,8 @@ def _work(entry: Planned, options: Any) -> tuple[Apart | LayercliError, Notes]:
     if _stopped:
         raise SystemExit(128 + _stopped[0])
     notes = Notes()
-    return take_one(notes, entry, options), notes
+    with notes.noting():
+        return take_one(notes, entry, options), notes
 
 
 def _listen() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from layercli.cli.files import FOLDER_FORMAT, FORMATS, Target, is_folder
 from layercli.core import registry
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 from layercli.core.requests import GenerateRequest
 from layercli.formats._files import safe_file_name
 
@@ -120,7 +120,7 @@ def _place(out: str | None, stem: str) -> tuple[Path, str]:
 def check_folder(folder: Path) -> None:
     """Find out whether files can be written to a folder; raises LayercliError where they cannot."""
     if not folder.exists():
-        raise LayercliError(f"There is no folder {folder}.", f"Try: mkdir -p {folder}")
+        raise LayercliError(f"There is no folder {folder}.", f"Try: mkdir -p {as_word(folder)}")
     if not folder.is_dir():
         raise LayercliError(f"{folder} is a file, not a folder.", "Choose another place with -o.")
     try:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import typer
 
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, Note
 
 OnStep = Callable[[int, int], None]
 
@@ -33,6 +34,22 @@ class Output:
         """Tell what a person should know although nothing failed; only quiet keeps it back."""
         if not self.quiet:
             typer.echo(f"{typer.style('Note:', fg='yellow')} {text}", err=True)
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Tell every Note that is warned of while the body runs; other warnings stay what they are."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", Note)
+            usual = warnings.showwarning
+
+            def tell(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+                if issubclass(category, Note):
+                    self.warn(str(message))
+                else:
+                    usual(message, category, *place, **more)
+
+            warnings.showwarning = cast(Any, tell)
+            yield
 
     def fail(self, error: LayercliError) -> None:
         """Tell what went wrong and what to type next, on stderr, always."""

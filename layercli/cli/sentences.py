@@ -25,6 +25,7 @@ _OS_ERRORS: dict[int, tuple[str, str]] = {
     errno.EISDIR: ("{file} is a folder, not a file.", "Name a file."),
     errno.ENAMETOOLONG: ("The name {file} is too long for this disk.", "Choose a shorter one with -o."),
     errno.EMFILE: ("Too many files are open.", "Try: ulimit -n 4096"),
+    errno.ELOOP: ("{file} is a link that leads back to itself.", "Try: ls -l"),
     errno.EIO: ("The disk failed while {file} was read or written.", _ELSEWHERE),
 }
 

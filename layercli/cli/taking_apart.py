@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import hashlib
+import os
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from layercli.cli.asking import pairs
-from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options
+from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options, write_all
 from layercli.cli.naming import plan_each, slug
 from layercli.cli.output import Output
 from layercli.cli.sentences import explain
 from layercli.cli.working import model_of
 from layercli.core import registry
 from layercli.core.decompose_request import DecomposeRequest, Place
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 
 if TYPE_CHECKING:
     from layercli.core.layers import LayerStack
@@ -114,7 +115,9 @@ def stored(path: Path) -> tuple[DecomposeRequest, str]:
     """The request in a file's receipt and the digest of its photo; a file without raises LayercliError."""
     receipt = read_stack(path).receipt
     if receipt is None or "photo" not in receipt.request:
-        raise LayercliError(f"{path} holds no photo's request to repeat.", f"Try: layercli show {path}")
+        raise LayercliError(
+            f"{path} holds no photo's request to repeat.", f"Try: layercli show {as_word(path)}"
+        )
     request = DecomposeRequest.from_dict(receipt.request)
     return request, receipt.weights.get(Path(request.photo).name, "")
 
@@ -129,7 +132,7 @@ def photos_of(words: Sequence[str]) -> list[str]:
         if path.is_dir():
             inside = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES)
             if not inside:
-                raise LayercliError(f"There is no photo in the folder {word}.", f"Try: ls {word}")
+                raise LayercliError(f"There is no photo in the folder {word}.", f"Try: ls {as_word(word)}")
             found += map(str, inside)
         elif path.exists():
             found.append(word)
@@ -185,7 +188,7 @@ def _take_one(talk: Output, entry: Planned, method: Any, options: Any, count: st
     again = recomposition(photo.rgb, stack)
     seconds = round(time.monotonic() - began, 3)
     stack = dataclasses.replace(stack, receipt=_receipt(request, digest, options, seconds, model))
-    paths = tuple(target.write(stack) for target in entry.targets)
+    paths = write_all(stack, entry.targets)
     talk.say(f"{', '.join(stack.names)} in {seconds:.1f} s")
     told = ", ".join(f"{name} {share:.1%}" for name, share in leaked.items())
     talk.say(f"Recomposition error: {again}. Leakage into the background: {told or 'no object'}.")
@@ -360,9 +363,11 @@ def _layers(text: str) -> int:
 
 def _keep_the_photos(targets: Sequence[Target], photos: Sequence[str]) -> None:
     """Refuse to overwrite a photo with its own layers."""
-    kept = {Path(photo).resolve() for photo in photos}
+    kept = {
+        os.path.realpath(photo) for photo in photos
+    }  # a link that leads to itself is told where it is read
     for target in targets:
-        if target.path.resolve() in kept:
+        if os.path.realpath(target.path) in kept:
             raise LayercliError(f"{target.path} is a photo to take apart.", "Name another file with -o.")
 
 

@@ -1,4 +1,8 @@
-"""The one exception that people may see."""
+"""The one exception and the one warning that people may see, and how its hints write what a shell reads."""
+
+from __future__ import annotations
+
+import shlex
 
 
 class LayercliError(Exception):
@@ -14,3 +18,12 @@ class LayercliError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()
+
+
+class Note(UserWarning):
+    """What a person should know although nothing failed, in one sentence."""
+
+
+def as_word(named: object) -> str:
+    """A name or a path as one word of a command that can be typed."""
+    return shlex.quote(str(named))

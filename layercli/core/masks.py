@@ -11,18 +11,19 @@ from layercli.core.geometry import Size
 from layercli.core.pixels import open_image
 
 
-def open_mask(path: str | Path, canvas: Size) -> np.ndarray:
+def open_mask(path: str | Path, canvas: Size, *, resizable: bool = True) -> np.ndarray:
     """Read a picture as a mask: white, opaque pixels are where the foreground stands.
 
-    -> (H, W) float32 in [0, 1]. Raises LayercliError for a picture that
-    cannot be read, that is not of the canvas' size, or that is black all over.
+    resizable: whether the canvas may be of another size, which is proposed then. -> (H, W) float32 in [0, 1].
+    Raises LayercliError for a picture that cannot be read, that is not of the canvas' size, or that is black
+    all over.
     """
     mask = luma_mask(path)
     size = Size(mask.shape[1], mask.shape[0])
     if size != canvas:
         raise LayercliError(
             f'The mask "{path}" is {size}, but the picture is {canvas}.',
-            f"Try: --size {size}, or resize the mask.",
+            f"Try: --size {size}, or resize the mask." if resizable else f"Resize the mask to {canvas}.",
         )
     if not mask.max() > 0.5:
         raise LayercliError(f'The mask "{path}" is black all over.', "White is where the foreground stands.")

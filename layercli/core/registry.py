@@ -14,7 +14,7 @@ import importlib
 import importlib.util
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -51,9 +51,12 @@ def load(package: str, name: str) -> types.ModuleType:
     return importlib.import_module(f"{package}.{name.replace('-', '_')}")
 
 
-def options_for(module: types.ModuleType, given: Mapping[str, str]) -> Any:
+def options_for(
+    module: types.ModuleType, given: Mapping[str, str], typed: Callable[[str, str], str] | None = None
+) -> Any:
     """Make a plug-in's Options out of `-O key=value` strings.
 
+    typed: where they are typed in another way, (field, its text) -> the words with a value that is right.
     Fields may be int, float, bool, str, Path, Literal, tuples of these ("400-600", "1,2,3") and any of
     them `| None` ("none"). An unknown key or a value of another type raises LayercliError.
     """
@@ -69,11 +72,13 @@ def options_for(module: types.ModuleType, given: Mapping[str, str]) -> Any:
         try:
             values[field] = _parse(text, hints[field])
         except ValueError as error:
-            wanted = _describe(hints[field])
-            raise LayercliError(f'{owner}: {key}="{text}" is not {wanted}.', f"Try: -O {key}=…") from error
+            wanted = _describe(hints[field], bare=typed is not None)
+            hint = typed(field, text) if typed else f"-O {key}=…"
+            raise LayercliError(f'{owner}: {key}="{text}" is not {wanted}.', f"Try: {hint}") from error
     missing = [name for name, field in fields.items() if _required(field) and name not in values]
     if missing:
-        raise LayercliError(f'{owner} needs the option "{missing[0]}".', f"Try: -O {missing[0]}=…")
+        hint = typed(missing[0], "") if typed else f"-O {missing[0]}=…"
+        raise LayercliError(f'{owner} needs the option "{missing[0]}".', f"Try: {hint}")
     try:
         return cls(**values)
     except (ValueError, TypeError) as error:
@@ -219,14 +224,17 @@ def _parse_tuple(text: str, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(_parse(part.strip(), kind) for part, kind in zip(parts, kinds, strict=True))
 
 
-def _describe(hint: Any) -> str:
+def _describe(hint: Any, *, bare: bool = False) -> str:
+    """What a type takes, in words; bare: without "none" and without how lists are typed."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        words = [_describe(argument) for argument in arguments if argument is not type(None)]
-        return " or ".join(words + (["none"] if type(None) in arguments else []))
+        words = [_describe(argument, bare=bare) for argument in arguments if argument is not type(None)]
+        return " or ".join(words + (["none"] if type(None) in arguments and not bare else []))
     if origin is Literal:
         return "one of " + ", ".join(str(choice) for choice in arguments)
     if origin is tuple:
+        if bare and Ellipsis not in arguments:
+            return f"{len(arguments)} {_plural(arguments[0])}"
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             return f"a list of {_plural(arguments[0])} (a,b,c)"
         example = ("-" if len(arguments) == 2 else ",").join("abcdefgh"[: len(arguments)])

@@ -73,7 +73,7 @@ def named_objects(
     """
     height, width = look.shape[:2]
     found = [
-        Found(name=name, mask=resized(open_mask(path, photo), height, width), drawn=True)
+        Found(name=name, mask=resized(open_mask(path, photo, resizable=False), height, width), drawn=True)
         for name, path in request.masks.items()
     ]
     netted = (request.boxes or request.points) and not names.segmenter and finder.name != "classical"

@@ -6,6 +6,7 @@ import dataclasses
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from layercli.core.geometry import Offset
 from layercli.core.layers import Layer, LayerStack
 from layercli.edit._choose import choose
 from layercli.edit._effects import is_effect, owned
+from layercli.edit._example import command
 from layercli.edit._locks import Locks, check_drawing, check_locks
 
 PACKAGE = "layercli.edit"
@@ -72,7 +74,8 @@ def plan(requests: Sequence[EditRequest]) -> list[Step]:
     for number, request in enumerate(requests, 1):
         try:
             module = registry.load(PACKAGE, request.edit)
-            step = Step(request=request, module=module, options=registry.options_for(module, request.options))
+            options = registry.options_for(module, request.options, partial(command, module, request))
+            step = Step(request=request, module=module, options=options)
             if step.layers in ("many", "one") and not request.layers:
                 raise LayercliError(f"{request.edit} needs a layer.", f"Try: {request.edit} LAYER …")
             if step.layers == "none" and request.layers:

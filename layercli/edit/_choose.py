@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Sequence
 
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, Note
 from layercli.core.layers import LayerStack
 from layercli.edit._effects import is_effect
 
@@ -16,7 +16,7 @@ _SHORTEST = 2
 """Letters that a part of a name has at least."""
 
 
-class NearName(UserWarning):
+class NearName(Note):
     """A layer was found by a part of its name."""
 
 

@@ -29,7 +29,7 @@ class Options:
     ] = "centre"
 
     def __post_init__(self) -> None:
-        Size.parse(self.size)
+        Size.parse(self.size, "canvas 256x256")
 
 
 def edit(stack: LayerStack, names: tuple[str, ...], options: Options) -> LayerStack:

@@ -1,4 +1,4 @@
-"""Cut the canvas to a box, or to what is seen of a layer; no pixel of a layer is lost."""
+"""Cut the canvas to a box, L,T,W,H, or to what is seen of a layer; no pixel of a layer is lost."""
 
 from __future__ import annotations
 
@@ -46,7 +46,13 @@ def edit(stack: LayerStack, names: tuple[str, ...], options: Options) -> LayerSt
         left, top, width, height = options.to or (0, 0, 0, 0)
         box = Box(left=left, top=top, right=left + width, bottom=top + height)
     inside = box.left >= 0 and box.top >= 0 and box.right <= canvas.width and box.bottom <= canvas.height
-    if not inside or box.width < 1 or box.height < 1:
+    empty = box.width < 1 or box.height < 1
+    if empty and options.layer is not None:
+        raise LayercliError(
+            f'Nothing of the canvas is left around "{name}" with a margin of {options.margin}.',
+            "Name a layer that lies on the canvas, or leave out --margin.",
+        )
+    if empty or not inside:
         raise LayercliError(
             f"The box {box.left},{box.top},{box.width},{box.height} is not on the canvas of {canvas}.",
             f"Try: crop 0,0,{canvas.width},{canvas.height}",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 from layercli.core.geometry import Size
 from layercli.core.layers import Layer, LayerStack
 from layercli.core.masks import luma_mask
@@ -47,7 +47,7 @@ def edit(stack: LayerStack, names: tuple[str, ...], options: Options) -> LayerSt
 
 def _masked(layer: Layer, canvas: Size, options: Options) -> Layer:
     if options.picture is None and options.box is None and layer.mask is None:
-        raise LayercliError(f'"{layer.name}" has no mask.', f"Try: mask {layer.name} mask.png")
+        raise LayercliError(f'"{layer.name}" has no mask.', f"Try: mask {as_word(layer.name)} mask.png")
     if options.remove:
         return dataclasses.replace(layer, mask=None)
     if options.apply:
@@ -60,7 +60,8 @@ def _masked(layer: Layer, canvas: Size, options: Options) -> Layer:
     elif options.box is not None:
         left, top, width, height = options.box
         if width < 1 or height < 1:
-            raise LayercliError("The box of the mask is empty.", f"Try: mask {layer.name} --box 0,0,40,40")
+            example = f"mask {as_word(layer.name)} --box 0,0,40,40"
+            raise LayercliError("The box of the mask is empty.", f"Try: {example}")
         mask = np.zeros(layer.rgba.shape[:2], dtype=np.float32)
         x, y = left - layer.offset.left, top - layer.offset.top
         mask[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)] = 1.0

@@ -41,7 +41,7 @@ class Options:
                 f"A factor of {self.by} is not from 0.1% to 100000%.", "Try: scale LAYER 150%"
             )
         if self.to is not None:
-            Size.parse(self.to)
+            Size.parse(self.to, "scale LAYER --to 80x60")
 
     def factors(self, box: Box) -> tuple[float, float]:
         """How much wider and higher what lies in a box becomes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -16,6 +17,7 @@ from layercli.core.errors import LayercliError
 _DEVICES = frozenset(
     ["con", "prn", "aux", "nul", *(f"com{n}" for n in range(1, 10)), *(f"lpt{n}" for n in range(1, 10))]
 )
+_ELSEWHERE = "Name another file with -o."
 _FORBIDDEN = '<>:"/\\|?*'
 
 
@@ -28,7 +30,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     if target.is_symlink():
-        target = target.resolve()  # write through the link instead of replacing it
+        target = Path(os.path.realpath(target))  # write through the link instead of replacing it
     part = target.parent / f".layercli-{secrets.token_hex(6)}.part"
     try:
         yield part
@@ -45,14 +47,16 @@ def writing_error(path: str | os.PathLike[str], error: OSError) -> LayercliError
     if isinstance(error, FileNotFoundError) and not parent.exists():
         return LayercliError(f'There is no folder "{parent}" to write in.', f'Try: mkdir -p "{parent}"')
     why = error.strerror or str(error) or type(error).__name__
-    return LayercliError(f'"{path}" cannot be written: {why}.', "Name another file with --out.")
+    full = "Free some space, or write to another disk with -o."
+    hint = full if error.errno in (errno.ENOSPC, errno.EDQUOT) else _ELSEWHERE
+    return LayercliError(f'"{path}" cannot be written: {why}.', hint)
 
 
 def _replace(part: Path, target: Path) -> None:
     """Move a finished file or folder to its place; an old one there gives way only to a whole new one."""
     if target.is_dir() != part.is_dir() and target.exists():
         kind = "folder" if target.is_dir() else "file"
-        raise LayercliError(f'"{target}" is a {kind} already.', "Name another file with --out.")
+        raise LayercliError(f'"{target}" is a {kind} already.', _ELSEWHERE)
     if not part.is_dir():
         if target.exists():
             shutil.copymode(target, part)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, as_word
 from layercli.core.geometry import Offset, Size
 from layercli.core.layers import LayerStack
 from layercli.core.pixels import is_srgb_profile
@@ -87,7 +87,7 @@ class Kept:
         if raw.version == 1 and max(canvas.width, canvas.height) > LARGEST_PSD_SIDE:
             raise LayercliError(
                 f"A PSD has at most {LARGEST_PSD_SIDE:,} pixels a side, not {canvas}.",
-                f"Try: -o {path.with_suffix('.psb')}",
+                f"Try: -o {as_word(path.with_suffix('.psb'))}",
             )
         patch = Patch(
             raw, self._parts, self._folders, moved=moved, before=self.stack.canvas, after=canvas
@@ -156,14 +156,15 @@ def opened(path: Path) -> Kept:
             kind = f"{image.color_mode.name} in {raw.depth} bits"
             raise LayercliError(
                 f'"{path}" is {kind}; layercli edits RGB files of 8 or 16 bits in place.',
-                f"Try: layercli convert {path} {path.with_stem(path.stem + '-rgb')}",
+                f"Try: layercli convert {as_word(path)} {as_word(path.with_stem(path.stem + '-rgb'))}",
             )
         receipt, prompts = read_packet(raw.resource(_XMP) or b"")
         reader = TreeReader(image=image, records=records, notes=notes, numbers=True)
         parts = list(reader.parts(image))
         if not parts:
             raise LayercliError(
-                f'"{path}" has no layers to edit.', f"Try: layercli convert {path} {path.stem}-layers.psd"
+                f'"{path}" has no layers to edit.',
+                f"Try: layercli convert {as_word(path)} {as_word(path.stem + '-layers.psd')}",
             )
         named = _named(parts, prompts)
     profile = raw.resource(_PROFILE)

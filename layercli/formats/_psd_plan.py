@@ -13,7 +13,7 @@ from PIL import Image
 
 from layercli import __version__
 from layercli.core import composite
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, Note
 from layercli.core.layers import LayerStack
 from layercli.core.pixels import in_srgb, srgb_profile
 from layercli.core.threads import each
@@ -198,5 +198,5 @@ def version_and_path(document: Document, path: Path, content_bytes: int) -> tupl
     psb = unique_path(path.with_suffix(".psb"))
     why = "over 30,000 pixels" if document.needs_psb else "over 2 GB"
     message = f'"{psb}" is a PSB, which fewer programs open, because no PSD can be {why}.'
-    warnings.warn(message, stacklevel=3)
+    warnings.warn(message, Note, stacklevel=3)
     return 2, psb

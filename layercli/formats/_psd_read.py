@@ -15,6 +15,7 @@ from psd_tools.compression import PSDDecompressionWarning
 from psd_tools.constants import Resource, Tag
 from psd_tools.psd.document import PSD
 
+from layercli.core.errors import Note
 from layercli.core.layers import LayerStack, Size
 from layercli.formats._files import unique_names
 from layercli.formats._psd_tree import Stored, TreeReader
@@ -39,7 +40,7 @@ def read(path: Path) -> LayerStack:
         image, records = parse(path)
         stack = _stack(image, records, notes)
     if notes:
-        warnings.warn(f'"{path}" holds what a stack cannot: {told(notes)}.', stacklevel=2)
+        warnings.warn(f'"{path}" holds what a stack cannot: {told(notes)}.', Note, stacklevel=2)
     return stack
 
 

@@ -21,7 +21,7 @@ from xml.parsers import expat
 import numpy as np
 from PIL import Image
 
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, Note
 from layercli.core.layers import Layer, LayerStack, Offset, Size
 from layercli.core.pixels import open_image, save_png
 from layercli.core.receipt import Receipt
@@ -272,7 +272,7 @@ def _blend(element: ElementTree.Element) -> str:
     operator = element.get("composite-op", "svg:src-over")
     if operator not in _BLENDS:
         message = f'Layer "{element.get("name", "")}" has the blend mode {operator}, which is read as normal.'
-        warnings.warn(message, stacklevel=2)
+        warnings.warn(message, Note, stacklevel=2)
     return _BLENDS.get(operator, "normal")
 
 

@@ -137,7 +137,7 @@ def _refuse_other_folders(path: Path) -> None:
     if other:
         raise LayercliError(
             f'The folder "{path}" holds "{other[0]}", which is not one of its layers.',
-            "Name another folder with --out.",
+            "Name another folder with -o.",
         )
 
 

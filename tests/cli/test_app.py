@@ -189,3 +189,11 @@ def test_the_reader_may_leave_early():
     done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_streams_may_be_closed(tmp_path):
+    words = [sys.executable, "-m", "layercli", "models", "list", "--quiet"]
+    shell = ["sh", "-c", '"$@" >&- 2>"$0"', tmp_path / "told", *words]
+    assert subprocess.run(shell, timeout=60).returncode == 0
+    assert (tmp_path / "told").read_text() == ""
+    assert subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words, "--no"], timeout=60).returncode == 2

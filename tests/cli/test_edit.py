@@ -16,7 +16,7 @@ from PIL import Image
 from psd_tools import PSDImage
 from psd_tools.psd.image_resources import ImageResource
 
-from layercli.cli.chaining import requests_of, usage, words_of
+from layercli.cli.chaining import BOXES, requests_of, usage, words_of
 from layercli.cli.files import read_stack
 from layercli.core.edit_requests import EditRequest
 from layercli.core.pixels import open_image, save_png
@@ -270,6 +270,7 @@ def test_exported_pictures(edit, here, scene):
         (("move", "cat", "--bye", "1,1"), 'move has no option "--bye".'),
         (("move", "cat", "--by"), "--by of move has no value. Usage: move LAYER…"),
         (("move", "cat", "--by", "1,1", "--by", "2,2"), "move is given --by twice."),
+        (("crop", "--layer", "cat", "--margin", "-9"), 'is left around "cat" with a margin of -9.'),
         (("crop", "1,1,2,2", "3"), 'crop cannot use "3". Usage: crop [TO]'),
         (("hide", "cat", "then"), 'There is no edit before or after a "then".'),
         ((), "There is no edit to do."),
@@ -289,6 +290,31 @@ def test_what_cannot_be_done_leaves_the_file(refused, here, scene, words, told):
     (here / "bad.yaml").write_text("a: [b")
     (here / "odd.json").write_text("[5]")
     assert told in refused("edit", "a.psd", *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("move", "cat", "--by", "10"), "is not 2 whole numbers. Try: {edit} move cat --by 40,0"),
+        (("move", "cat", "--to=1", "--alone"), "Try: {edit} move cat --to 40,0 --alone"),
+        (("blend", "cat", "Multiply"), "screen, overlay. Try: {edit} blend cat multiply"),
+        (("crop", "0.1,0.1,0.9,0.9"), "Try: {edit} crop 0,0,40,40"),
+        (("mask", "ca?", "--box", "0,0,0.5,0.5"), "Try: {edit} mask 'ca?' --box 0,0,40,40"),
+        (("add", "--fg", "a bird", "--box", "1,2"), "Try: {edit} add --fg 'a bird' --box 0.1,0.4,0.5,0.9"),
+        (("canvas", "9x9", "--anchor", "Top"), "Try: {edit} canvas 9x9 --anchor top"),
+        (("restyle", "cat"), 'needs the option "prompt". Try: {edit} restyle cat --prompt …'),
+        (("blend", "cat"), "Try: blend LAYER normal"),
+        (("hide", "dog", "then", "rotate", "cat", "x"), "Try: {edit} rotate cat 0.5"),
+        (("canvas", "0x0"), "from 1 to 300000 pixels. Try: {edit} canvas 256x256"),
+        (("canvas", "big"), '"big" is not a size. Try: {edit} canvas 256x256'),
+        (("scale", "cat", "--to", "0x0"), "Try: scale LAYER --to 80x60"),
+        (("mask", "cat", "--remove"), "has no mask. Try: {edit} mask cat mask.png"),
+        (("rename", "cat", "a cat", "then", "mask", "a cat", "--apply"), "Try: {edit} mask 'a cat' mask.png"),
+    ],
+)
+def test_a_hint_is_a_command_that_can_be_typed(refused, here, scene, words, hint):
+    scene.rename("a b.psd")
+    assert refused("edit", "a b.psd", *words).endswith(hint.format(edit="layercli edit 'a b.psd'"))
 
 
 def test_a_locked_file_stays_locked(refused, edit, here, scene):
@@ -429,6 +455,21 @@ def test_help_lists_every_edit_without_loading_one():
     shown = "".join(done.stdout.split())
     for name in plugins("layercli.edit"):
         assert "".join(usage(name).split()) in shown
+
+
+def test_usage_tells_boxes_of_fractions_from_boxes_of_pixels():
+    assert "[--box L,T,R,B]" in usage("add")
+    assert "[--box L,T,W,H]" in usage("mask")
+    assert "L,T,W,H" in plugins("layercli.edit")["crop"]
+    assert [line.partition(":")[0] for line in BOXES] == ["L,T,R,B", "L,T,W,H"]
+
+
+def test_a_backup_of_a_file_that_stays_is_told_to_be_none(edit, here, scene):
+    result = edit(scene, "hide", "cat", "--backup", "-o", "b.psd")
+    assert "Note: No backup was made: b.psd is a new file, and a.psd stays as it was." in result.stderr
+    result = edit(scene, "hide", "dog", "--backup", "-o", "b.psd", "--force")
+    assert "No backup" not in result.stderr
+    assert sorted(path.name for path in here.iterdir()) == ["a.psd", "b-backup.psd", "b.psd"]
 
 
 def test_a_folder_of_pictures_has_a_backup_too(edit, here):

@@ -90,6 +90,15 @@ def test_a_folder_takes_the_name_there_is(here):
     assert planned("sub") == planned("sub/") == [["sub/cat.psd"]]
 
 
+@pytest.mark.parametrize("out", ["a.layers", "a.layers/"])
+def test_a_folder_of_layers_is_one_output_and_never_written_into(here, out):
+    assert planned(out, *formats_for(out, [])) == [["a.layers"]]
+    (here / "a.layers").mkdir()
+    assert planned(out, *formats_for(out, [])) == [["a-2.layers"]]
+    assert planned(out, *formats_for(out, []), force=True) == [["a.layers"]]
+    assert planned(out, "ora", "png") == [["a-2.ora", "a-2.layers"]]
+
+
 def test_several_formats_share_the_name(here):
     assert planned("a.psd", "png", "tiff", "ora", "psd") == [["a.layers", "a.tif", "a.ora", "a.psd"]]
 

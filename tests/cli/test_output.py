@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import pytest
 
 from layercli.cli.output import Output
-from layercli.core.errors import LayercliError
+from layercli.core.errors import LayercliError, Note
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,15 @@ def test_progress_draws_nothing_where_nobody_looks(capsys):
         on_step(2, 2)
     told = capsys.readouterr()
     assert (told.out, told.err) == ("", "")
+
+
+def test_notes_are_told_and_other_warnings_stay_what_they_are(capsys):
+    with pytest.warns(RuntimeWarning, match="odd"), Output(json=True).noting():
+        warnings.warn("mind this.", Note, stacklevel=1)
+        warnings.warn("mind this.", Note, stacklevel=1)
+        warnings.warn("odd", RuntimeWarning, stacklevel=1)
+    assert capsys.readouterr().err == "Note: mind this.\n" * 2
+    usual = warnings.showwarning
+    with Output(quiet=True).noting():
+        warnings.warn("mind this.", Note, stacklevel=1)
+    assert (capsys.readouterr().err, warnings.showwarning) == ("", usual)

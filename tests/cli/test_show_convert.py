@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ from PIL import Image
 
 from layercli.cli.files import read_stack
 from layercli.core import registry
+from layercli.core.layers import Layer, LayerStack
+from layercli.formats import ora, psd
 
 FORMATS = sorted(registry.plugins("layercli.formats"))
 
@@ -86,6 +90,62 @@ def test_convert_never_overwrites_unless_forced(run, here, boat_psd):
     assert (here / "out.ora").read_text() == "mine"
     assert run("convert", "boat.psd", "out.ora", "--force").stdout.strip() == "out.ora"
     assert len(read_stack(here / "out.ora").layers) == 2
+
+
+def test_a_folder_of_layers_is_never_written_into(run, here, boat_psd):
+    words = ("convert", "boat.psd", "a.layers")
+    assert [run(*words).stdout.strip() for _ in range(2)] == ["a.layers", "a-2.layers"]
+    assert run("edit", "boat.psd", "hide", "sea", "-o", "a.layers").stdout.strip() == "a-3.layers"
+    files = sorted((here / "a.layers").iterdir())
+    assert run("convert", "a-3.layers", "a.layers", "--force").stdout.strip() == "a.layers"
+    assert sorted((here / "a.layers").iterdir()) == files
+    assert not read_stack(here / "a.layers").layer("sea").visible
+
+
+def test_what_a_format_must_tell_is_a_note(run, here):
+    long = Layer(name="line", rgba=np.ones((1, 30_001, 4), dtype=np.float32))
+    ora.write(LayerStack(canvas=long.size, layers=(long,)), here / "long.ora")
+    result = run("convert", "long.ora", "long.psd")
+    assert result.stdout == "long.psb\n"
+    assert result.stderr.startswith('Note: "long.psb" is a PSB, which fewer programs open')
+    assert "Warning" not in result.stderr
+
+
+def test_files_written_before_one_that_failed_are_named(run, here, boat_psd, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "a.psd")
+
+    monkeypatch.setattr(psd, "write", full)
+    result = run("convert", "boat.psd", "a", "--format", "ora,tiff,psd")
+    assert result.exit_code == 2
+    assert "The disk is full: a.psd was not written." in result.stderr
+    assert result.stderr.strip().endswith("Written already: a.ora, a.tif")
+    assert len(read_stack(here / "a.ora").layers) == 2
+    (here / "a.ora").unlink()
+    assert "Written already" not in run("convert", "boat.psd", "b.psd").stderr
+
+
+def test_links_that_lead_back_to_themselves(run, refused, here, boat_psd):
+    for name in ("loop.psd", "loop.png", "loop.json"):
+        (here / name).symlink_to(name)
+    for words in (
+        ("show", "loop.psd"),
+        ("convert", "loop.psd", "a.ora"),
+        ("edit", "loop.psd", "hide", "sea"),
+    ):
+        assert "There is no file loop.psd." in refused(*words)
+    for words in (("decompose", "loop.png"), ("edit", "boat.psd", "replace", "sea", "loop.png")):
+        assert '"loop.png" is' in refused(*words)
+    own = "loop.json is a link that leads back to itself."
+    assert own in refused("edit", "boat.psd", "--script", "loop.json")
+    assert run("convert", "boat.psd", "loop.psd").stdout == "loop-2.psd\n"
+    assert run("convert", "boat.psd", "loop.psd", "--force").stdout == "loop.psd\n"
+    assert len(read_stack(here / "loop.psd").layers) == 2
+
+
+def test_a_layer_too_far_away_is_refused(refused, here, boat_psd):
+    place = f"{10**9 + 1},0"
+    assert "1,000,000,000 pixels" in refused("edit", "boat.psd", "move", "sea", "--to", place, "--off-canvas")
 
 
 @pytest.mark.parametrize(

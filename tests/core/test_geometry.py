@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from layercli.core.errors import LayercliError
-from layercli.core.geometry import LARGEST_SIDE, Offset, Size
+from layercli.core.geometry import FARTHEST, LARGEST_SIDE, Offset, Size
 
 SIDES = st.integers(1, LARGEST_SIDE)
 
@@ -44,3 +44,10 @@ def test_sides_that_are_not_whole_numbers_are_refused(sides):
 def test_an_offset_may_be_negative():
     assert Offset(-5, -6).left == -5
     assert Offset() == Offset(0, 0)
+
+
+@pytest.mark.parametrize("place", [(FARTHEST + 1, 0), (0, -FARTHEST - 1)])
+def test_an_offset_beyond_what_files_hold_is_refused(place: tuple[int, int]):
+    assert Offset(FARTHEST, -FARTHEST).left + LARGEST_SIDE < 2**31
+    with pytest.raises(LayercliError, match=f"cannot lie at {place[0]},{place[1]}: 1,000,000,000"):
+        Offset(*place)

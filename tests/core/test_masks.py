@@ -39,6 +39,9 @@ def test_another_size_is_refused_with_both_sizes(tmp_path):
     with pytest.raises(LayercliError, match="is 6x4, but the picture is 256x256") as caught:
         open_mask(path, Size(256, 256))
     assert "--size 6x4" in caught.value.hint
+    with pytest.raises(LayercliError, match="is 6x4") as caught:
+        open_mask(path, Size(8, 8), resizable=False)
+    assert caught.value.hint == "Resize the mask to 8x8."
 
 
 def test_an_empty_mask_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -82,6 +83,19 @@ def test_a_missing_folder_is_told(tmp_path):
     with pytest.raises(LayercliError, match="no folder") as caught, atomic(tmp_path / "no" / "a.psd") as part:
         part.write_bytes(b"")
     assert "mkdir" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(errno.ENOSPC, "Free some space, or write to another disk"), (errno.EIO, "Name another")],
+)
+def test_what_the_disk_refuses_is_told_with_the_option_to_type(tmp_path, number, hint):
+    with (
+        pytest.raises(LayercliError, match=r"a\.psd.* cannot be written") as caught,
+        atomic(tmp_path / "a.psd"),
+    ):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.hint.startswith(hint) and caught.value.hint.endswith(" with -o.")
 
 
 def test_files_and_folders_do_not_replace_each_other(tmp_path):
