@@ -101,6 +101,8 @@ def test_unique_path_counts_up(tmp_path):
     assert unique_path(path) == tmp_path / "cat-2.psd"
     (tmp_path / "cat-2.psd").symlink_to("nowhere")
     assert unique_path(path) == tmp_path / "cat-3.psd"
+    (tmp_path / "study.key.json").touch()
+    assert unique_path(tmp_path / "study.html", [".key.json"]) == tmp_path / "study-2.html"
 
 
 @given(st.text())
