@@ -195,6 +195,8 @@ def test_a_dry_run_says_what_would_be_done(apart, here):
             ),
             "inversion does not look for objects by name.",
         ),
+        (("photo.png", "--objects", ""), "--objects names nothing."),
+        (("photo.png", "--objects", "a cat", "--objects", " ; "), "--objects names nothing."),
         (("photo.png", "--model", "sdxl"), 'matte has no option "model".'),
         (
             (
