@@ -75,7 +75,12 @@ class GenerateRequest:
             raise LayercliError(f"Foregrounds are a tuple, not {self.foregrounds!r}.")
         for prompt in self.foregrounds:
             _check_prompt(prompt, "foreground", '--fg "a cat"')
-        if self.background or not self.alone or self.given:
+        if self.given and self.foregrounds and not str(self.background).strip():
+            raise LayercliError(
+                f"The background prompt is empty: what {self.given} shows is to be said in words too.",
+                'Try: --bg "a sofa"',
+            )
+        if self.background or not self.alone:
             _check_prompt(self.background, "background", '--bg "a sofa"')
         for text in (self.prompt, self.negative, self.style):
             _check_length(text)
