@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from layercli.cli.asking import build_request, command_line, pairs
 from layercli.cli.estimate import estimate, is_long
 from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options
-from layercli.cli.fitting import fit_of, free_on
+from layercli.cli.fitting import check_canvas, fit_of, free_on
 from layercli.cli.naming import plan, stem_for
 from layercli.cli.output import Output
 from layercli.core import registry
@@ -67,6 +67,7 @@ def plan_pictures(params: Mapping[str, Any], split: Split | None = None) -> list
     notes: tuple[str, ...] = ()
     if request.given:
         request, notes = _on_a_canvas(request, sized=bool(params["size"] or params["repeat"]))
+    check_canvas(request.size)
     if request.masks:
         from layercli.core.masks import open_mask
 
@@ -252,8 +253,13 @@ def notes_on_prompts(model: str, prompts: Iterable[str]) -> list[str]:
         f'The model "{model}" never saw "{word}" and draws "{noun}" for it.' for word, noun in kindred.items()
     ]
     return notes + [
-        f'The model "{model}" never saw "{unknown.word}"; the nearest words it knows are '
-        f"{', '.join(unknown.nearest) or 'none'}. For more, fetch a larger model: layercli models"
+        f'The model "{model}" never saw "{unknown.word}"'
+        + (
+            f"; the nearest words it knows are {', '.join(unknown.nearest)}. "
+            if unknown.nearest
+            else ", and knows no word like it. "
+        )
+        + "For more, fetch a larger model: layercli models"
         for unknown in unseen.values()
     ]
 
