@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import glob
 import hashlib
+import os
 import shlex
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -380,9 +381,11 @@ def _layers(text: str) -> int:
 
 def _keep_the_photos(targets: Sequence[Target], photos: Sequence[str]) -> None:
     """Refuse to overwrite a photo with its own layers."""
-    kept = {Path(photo).resolve() for photo in photos}
+    kept = {
+        os.path.realpath(photo) for photo in photos
+    }  # a link that leads to itself is told where it is read
     for target in targets:
-        if target.path.resolve() in kept:
+        if os.path.realpath(target.path) in kept:
             raise LayercliError(f"{target.path} is a photo to take apart.", "Name another file with -o.")
 
 

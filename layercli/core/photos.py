@@ -63,7 +63,7 @@ def open_photo(path: str | Path) -> Photo:
 
 
 def covers(rgba: np.ndarray) -> bool:
-    """Whether a picture (H, W, 4) fills its canvas, as a photo does; with transparent parts it is an object."""
+    """Whether a picture (H, W, 4) fills its canvas, as a photo does; one of an object has clear parts."""
     return float((rgba[..., 3] < 1).mean()) < CLEAR
 
 

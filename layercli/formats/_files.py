@@ -28,7 +28,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     if target.is_symlink():
-        target = target.resolve()  # write through the link instead of replacing it
+        target = Path(os.path.realpath(target))  # write through the link instead of replacing it
     part = target.parent / f".layercli-{secrets.token_hex(6)}.part"
     try:
         yield part

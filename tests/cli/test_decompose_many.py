@@ -119,3 +119,11 @@ def test_going_on_always_answers_with_json_what_is_done_and_what_was_made(run, h
     assert [[entry["files"] for entry in planned[part]] for part in ("pictures", "done")] == [
         [["b.psd"]], [["a.psd"]],
     ]  # fmt: skip
+
+
+def test_a_link_to_itself_does_not_stop_the_others(run, here, photos):
+    (photos / "b.png").unlink()
+    (photos / "b.png").symlink_to("b.png")
+    result = run("decompose", "in/a.png", "in/b.png")
+    assert result.exit_code == 2 and result.stdout.split() == ["a.psd"]
+    assert '"in/b.png" is a link that leads back to itself.' in result.stderr

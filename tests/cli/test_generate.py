@@ -254,6 +254,8 @@ def test_a_dry_run_tells_and_makes_nothing(run, here):
         ((*CAT, "-o", "cat.xyz"), 'No format has the extension ".xyz"'),
         ((*CAT, "--format", "psd,xyz"), 'There is no format "xyz".'),
         ((*CAT, "--size", "0x0"), "A picture cannot be 0x0"),
+        ((*CAT, "--bg", "\udcff"), "A prompt is not UTF-8 text"),
+        ((*CAT, "--size", "200000x100000", "--dry-run"), "A picture of 200000x100000 needs about 894 GiB"),
         ((*CAT, "--size", "big"), '"big" is not a size.'),
         ((*CAT, "--count", "0"), "--count"),
         ((*CAT, "--steps", "0"), "steps 0 is not from 1 to 1000."),
@@ -295,6 +297,8 @@ def test_a_word_the_model_never_saw_is_told_with_its_neighbours():
     [note] = notes_on_words(known.replace(foregrounds=("a cat", "a molecule", "a molecule")))
     assert '"molecule"; the nearest words it knows are ' in note
     assert note.endswith("layercli models")
+    [note] = notes_on_words(known.replace(background="猫"))
+    assert 'never saw "猫", and knows no word like it. For more' in note
     assert notes_on_words(known.replace(foregrounds=("a molecule",), model="sdxl")) == []
 
 
