@@ -381,9 +381,8 @@ def _layers(text: str) -> int:
 
 def _keep_the_photos(targets: Sequence[Target], photos: Sequence[str]) -> None:
     """Refuse to overwrite a photo with its own layers."""
-    kept = {
-        os.path.realpath(photo) for photo in photos
-    }  # a link that leads to itself is told where it is read
+    # Path.resolve raises for a link that leads to itself; that is told where the photo is read.
+    kept = {os.path.realpath(photo) for photo in photos}
     for target in targets:
         if os.path.realpath(target.path) in kept:
             raise LayercliError(f"{target.path} is a photo to take apart.", "Name another file with -o.")

@@ -59,7 +59,8 @@ class DecomposeRequest:
         for name in named:
             if not isinstance(name, str) or not name.strip():
                 raise LayercliError("An object has no name.", "Try: --box cat=0.1,0.4,0.5,0.9")
-            check_text(name, "An object's name")
+            if name in self.sought:  # a net reads it; names of places are cleaned where they are written
+                check_text(name, "An object's name")
             if named.count(name) > 1:
                 raise LayercliError(f'"{name}" is given two places.', "Give each object its own name.")
         if self.layers and named and len(named) > self.layers - 1:

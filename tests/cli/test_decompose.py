@@ -167,7 +167,7 @@ def test_a_dry_run_says_what_would_be_done(apart, here):
         (("dot.png",), "Nothing stands out in dot.png."),
         (("broken.jpg",), "broken.jpg"),
         (("loop.jpg",), '"loop.jpg" is a link that leads back to itself.'),
-        (("photo.png", "--box", "b\udcff=0.2,0.2,0.8,0.8"), "An object's name is not UTF-8 text"),
+        (("photo.png", "--objects", "b\udcff"), "An object's name is not UTF-8 text"),
         (("photo.png", "--box", "1,2,3"), '--box "1,2,3" is not 4 numbers.'),
         (("photo.png", "--box", "cat=0.5,0.1,0.4,0.9"), 'The box of "cat" is empty.'),
         (("photo.png", "--point", "900,3"), "lies outside the photo of 96x72."),
