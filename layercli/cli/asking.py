@@ -66,7 +66,10 @@ def build_request(given: Mapping[str, Any], repeated: GenerateRequest | None = N
         asked["boxes"] = {key: box(key, text) for key, text in pairs(asked["boxes"], "--box").items()}
     if repeated is not None:
         return repeated.replace(**asked)
-    if "background" not in asked and len(asked.get("foregrounds", ())) != 1:
+    things = len(asked.get("foregrounds", ()))
+    if asked.get("background") == "" and "given" not in asked:  # a request means by it: none
+        raise LayercliError("The background prompt is empty.", 'Try: --bg "a sofa", or leave out --bg')
+    if "background" not in asked and things != 1 and not (things and "given" in asked):
         what = "background" if "foregrounds" in asked else "picture"
         raise LayercliError(f"There is no {what} to draw.", 'Try: layercli generate --fg "…" --bg "…"')
     asked = {"foregrounds": (), "background": "", **asked}
@@ -84,7 +87,8 @@ def command_line(request: GenerateRequest) -> str:
     for field in dataclasses.fields(request):
         value = getattr(request, field.name)
         usual = default_steps(request.model) if field.name == "steps" else field.default
-        if field.name in _SAID_FIRST or isinstance(value, Mapping) or value == usual:
+        said = field.name == "size" and request.given  # a picture that is given has a size of its own
+        if field.name in _SAID_FIRST or isinstance(value, Mapping) or (value == usual and not said):
             continue
         words += [f"--{field.name}", f"{value:g}" if isinstance(value, float) else str(value)]
     for key, sides in request.boxes.items():

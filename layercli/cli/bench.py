@@ -95,9 +95,8 @@ def run_bench(talk: Output, bench: Bench) -> tuple[Report, Report | None]:
     found = evaluate_folder(talk, dataclasses.replace(asked, against=str(against or "")))
     found.document["run"]["memory_mib"] = memory
     other = None if against is None else evaluate_folder(talk, asked.of(against))
-    write_reports(
-        talk, found, other, [bench.out / f"report.{kind}" for kind in ("json", "html", "csv", "tex")]
-    )
+    reports = [bench.out / f"report.{kind}" for kind in ("json", "html", "csv", "tex")]
+    write_reports(talk, found, other, reports, force=True)
     return found, other
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from layercli.core.requests import GenerateRequest
+from layercli.models.memory import canvas_bytes
 
 if TYPE_CHECKING:
     from layercli.models.family import Model
@@ -59,6 +60,8 @@ def estimate(model: Model, request: GenerateRequest, count: int) -> Estimate:
             seconds = time.perf_counter() - began
     one = seconds * request.steps
     used, free = memory(model)
+    if model.device.type != "cuda":  # there the canvas lies in main memory, and what is told is the device's
+        used += canvas_bytes(request.size)
     return Estimate(one=one, all=one * count, used=used, free=free)
 
 

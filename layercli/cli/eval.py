@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from layercli.cli._base import new_app, with_output_flags
+from layercli.cli._layering import Force
 from layercli.core import registry
 from layercli.core.errors import LayercliError
 
@@ -112,6 +113,7 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the intervals.")] = 0,
     cache: Annotated[bool, typer.Option(help="Keep features for the next time.")] = True,
+    force: Force = False,
 ) -> None:
     """Score a folder of layered pictures: `layercli eval DIR` for short.
 
@@ -132,8 +134,7 @@ def run(
     other = None
     if against is not None:
         other = evaluate_folder(talk, asked.of(against))
-    write_reports(talk, found, other, paths)
-    report(talk, found, other)
+    report(talk, found, other, write_reports(talk, found, other, paths, force=force))
 
 
 @app.command()
@@ -281,6 +282,7 @@ def make(
     mode: Annotated[str, typer.Option(help="pairs or rating. (Default: pairs for two runs.)")] = "",
     most: Annotated[int, typer.Option(min=1, help="The most samples.")] = 40,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the shuffling.")] = 0,
+    force: Force = False,
 ) -> None:
     """Make one page that shows pictures blind and shuffled: `layercli eval study A B` for short.
 
@@ -288,7 +290,7 @@ def make(
     """
     from layercli.cli.studying import make_study
 
-    make_study(ctx.obj, folders, _checked([output])[0], mode, most, seed)
+    make_study(ctx.obj, folders, _checked([output])[0], mode, most, seed, force=force)
 
 
 @study.command()

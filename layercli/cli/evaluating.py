@@ -21,7 +21,7 @@ from layercli.evaluate._document import as_csv, as_latex, by_layers, compared, d
 from layercli.evaluate._features import cache_folder
 from layercli.evaluate._protocols import beside, protocol
 from layercli.evaluate._run import Metric, Run, evaluate, load_metrics
-from layercli.formats._files import atomic
+from layercli.formats._files import atomic, unique_path
 
 COLUMNS = ("metric", "part", "all", "95% interval", "n", "skipped", "with failures")
 _ARROWS = {"higher": "↑", "lower": "↓", "neither": ""}
@@ -156,13 +156,27 @@ def versions() -> dict[str, str]:
     return found
 
 
-def write_reports(talk: Output, found: Report, other: Report | None, paths: Sequence[Path]) -> None:
-    """Write the document as JSON, HTML, CSV or LaTeX, each whole or not at all."""
+def free_names(paths: Sequence[Path]) -> list[Path]:
+    """Each path once, numbered where a file is there already; those of one stem share their number."""
+    return [
+        unique_path(path, [one.suffix for one in paths if one.with_suffix("") == path.with_suffix("")])
+        for path in dict.fromkeys(paths)
+    ]
+
+
+def write_reports(
+    talk: Output, found: Report, other: Report | None, paths: Sequence[Path], *, force: bool
+) -> list[Path]:
+    """Write the document as JSON, HTML, CSV or LaTeX, each whole or not at all; the paths that were written.
+
+    Without `force` files that are there are kept, and the new ones are numbered.
+    """
     import json
 
     from layercli.evaluate._html import as_html
 
     scores = scores_in(found.document)
+    paths = list(dict.fromkeys(paths)) if force else free_names(paths)
     for path in paths:
         makers = {
             ".json": lambda: json.dumps(_with_other(found, other), ensure_ascii=False, indent=1) + "\n",
@@ -174,17 +188,21 @@ def write_reports(talk: Output, found: Report, other: Report | None, paths: Sequ
         with atomic(path) as part:
             part.write_text(text, encoding="utf-8")
         talk.say(f"Wrote {path}")
+    return paths
 
 
-def report(talk: Output, found: Report, other: Report | None) -> None:
-    """The table of scores on stdout, notes on stderr."""
+def report(talk: Output, found: Report, other: Report | None, written: Sequence[Path] = ()) -> None:
+    """The table of scores on stdout, notes on stderr; with json the files that were written are named too."""
     for note in found.document["notes"]:
         talk.warn(note)
     scores = scores_in(found.document)
     groups = [group for group in dict.fromkeys(score.layers for score in scores) if group != "all"]
     heads = [*COLUMNS, *(f"{group} layers" for group in groups), ""]
+    files = {"files": [str(path) for path in written]} if written else {}
     talk.table(
-        _with_other(found, other), heads, [row(by_group, groups) for by_group in by_layers(scores).values()]
+        _with_other(found, other) | files,
+        heads,
+        [row(by_group, groups) for by_group in by_layers(scores).values()],
     )
     if "protocol" in found.document and not talk.json:
         _report_protocol(talk, found.document["protocol"])

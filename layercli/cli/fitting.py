@@ -9,8 +9,9 @@ from typing import Any
 
 from layercli.cli.sentences import is_out_of_memory
 from layercli.core.errors import LayercliError
+from layercli.core.geometry import Size
 from layercli.core.requests import GenerateRequest
-from layercli.models.memory import Shape, Way, need, smaller
+from layercli.models.memory import Shape, Way, canvas_bytes, canvas_within, need, smaller
 from layercli.models.own_shape import shape_of
 
 GIB = 2**30
@@ -21,8 +22,9 @@ class Fit:
     """What a run needs, beside what there is.
 
     model: its name; device: of torch; free: bytes there, before the model is loaded; ways: the one asked for,
-    then others, the gentlest change first, none where the model is too small to ask; otherwise: what to type
-    where none of them fits.
+    then others, the gentlest change first, none where the model is too small to ask; canvas: what the
+    picture takes in main memory at the least, whatever draws it; otherwise: what to type where none of the
+    ways fits.
     """
 
     model: str
@@ -30,6 +32,7 @@ class Fit:
     free: int
     ways: Sequence[Way]
     otherwise: str
+    canvas: int = 0
 
     def what_fits(self) -> str:
         """The gentlest change by which it fits, as the option to type."""
@@ -42,6 +45,11 @@ class Fit:
             return (
                 f"{self.model} needs about {self.ways[0].bytes / GIB:.1f} GiB for this picture, and "
                 f"{self.free / GIB:.1f} GiB are free on {self.device}. {self.what_fits()}"
+            )
+        if self.device.type != "cuda" and self.canvas > max(self.free, GIB):
+            return (
+                f"A canvas of this size needs about {self.canvas / GIB:.1f} GiB, and "
+                f"{self.free / GIB:.1f} GiB are free. {self.otherwise}"
             )
         weights = self.ways[0].weights if self.ways and self.device.type == "cuda" else 0
         if weights > (main := main_memory()):
@@ -68,15 +76,34 @@ class Fit:
 
 def fit_of(request: GenerateRequest, device: Any, free: int, *, resizable: bool = True) -> Fit:
     """What a picture needs, and what would need less; resizable: whether it may have another size."""
+    canvas = canvas_bytes(request.size)
     otherwise = "Try fewer foregrounds, or a smaller model: layercli models"
+    if device.type in ("cuda", "mps"):
+        otherwise = "Try: --device cpu"
+    if resizable and device.type != "cuda" and canvas > max(free // 4, GIB):
+        otherwise = f"Try: --size {canvas_within(request.size, free)}"
     shape = shape_of(request.model)
     return Fit(
         model=request.model,
         device=device,
         free=free,
         ways=[way for way in _ways(shape, request, device) if resizable or "--size" not in way.words],
-        otherwise="Try: --device cpu" if device.type in ("cuda", "mps") else otherwise,
+        otherwise=otherwise,
+        canvas=canvas,
     )
+
+
+def check_canvas(size: Size) -> None:
+    """Refuse a canvas that no layer of would fit into the memory of this machine, however it is drawn."""
+    import psutil
+
+    there = int(psutil.virtual_memory().total)
+    if canvas_bytes(size) > there:
+        raise LayercliError(
+            f"A picture of {size} needs about {canvas_bytes(size) / GIB:.0f} GiB of memory, and this machine "
+            f"has {there / GIB:.0f} GiB.",
+            f"Try: --size {canvas_within(size, there)}",
+        )
 
 
 def needed(shape: Shape, request: GenerateRequest, device: Any) -> int:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from layercli.cli.asking import build_request, command_line, pairs
 from layercli.cli.estimate import estimate, is_long
 from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options, write_all
-from layercli.cli.fitting import fit_of, free_on
+from layercli.cli.fitting import check_canvas, fit_of, free_on
 from layercli.cli.naming import plan, stem_for
 from layercli.cli.output import Output
 from layercli.core import registry
 from layercli.core.errors import LayercliError, as_word
+from layercli.core.geometry import Size
 from layercli.core.requests import GenerateRequest
 from layercli.core.splitting import Split
 from layercli.models.catalog import MODELS, load_model
@@ -35,11 +36,15 @@ SEEN = 1 / 255
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """One picture to make: what, into which files, and from which description, where one was split."""
+    """One picture to make: what, into which files, and from which description, where one was split.
+
+    notes: what a person should know about it before it is made.
+    """
 
     request: GenerateRequest
     targets: tuple[Target, ...]
     split: Split | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +64,43 @@ def plan_pictures(params: Mapping[str, Any], split: Split | None = None) -> list
     options = split_options(pairs(params["options"] or [], "-O"), formats)
     asked = {**params, "options": [f"{key}={value}" for key, value in options[""].items()]}
     request = build_request(asked, stored_request(params["repeat"]) if params["repeat"] else None)
+    notes: tuple[str, ...] = ()
+    if request.given:
+        request, notes = _on_a_canvas(request, sized=bool(params["size"] or params["repeat"]))
+    check_canvas(request.size)
     if request.masks:
         from layercli.core.masks import open_mask
 
         for path in request.masks.values():
             open_mask(path, request.size)
-    if request.given:
-        from layercli.core.pixels import open_image
-
-        open_image(request.given)
     files = plan(stem_for(request), params["count"], out, formats, options, force=params["force"])
     return [
-        Picture(request=request.replace(seed=request.seed + number), targets=tuple(targets), split=split)
+        Picture(
+            request=request.replace(seed=request.seed + number),
+            targets=tuple(targets),
+            split=split,
+            notes=notes,
+        )
         for number, targets in enumerate(files)
     ]
+
+
+def _on_a_canvas(request: GenerateRequest, *, sized: bool) -> tuple[GenerateRequest, tuple[str, ...]]:
+    """The request on the canvas of a given background, unless a size was asked for; a note on what is scaled.
+
+    Raises LayercliError for a picture that cannot be read.
+    """
+    from layercli.core.photos import covers
+    from layercli.core.pixels import open_image
+
+    picture = open_image(request.given)
+    own = Size(picture.shape[1], picture.shape[0])
+    if not sized and covers(picture):
+        return request.replace(size=own), ()
+    if request.size == own:
+        return request, ()
+    scaled = f"{request.given} is {own} and is scaled to a canvas of {request.size}."
+    return request, (f"{scaled} Its own pixels stay with --size {own}",)
 
 
 def stored_request(path: Path) -> GenerateRequest:
@@ -101,7 +129,7 @@ def make(talk: Output, pictures: Sequence[Picture]) -> Iterator[Made]:
     weights = model.weight_hashes() | _adapter_hashes(options, first, model)
     if unsure := _doubt_of_adapter(options, first, weights):
         talk.warn(unsure)
-    for note in notes_on_words(first):
+    for note in (*pictures[0].notes, *notes_on_words(first)):
         talk.warn(note)
     for note in model.notes_on(texts_of(first)):
         talk.say(note)
@@ -225,8 +253,13 @@ def notes_on_prompts(model: str, prompts: Iterable[str]) -> list[str]:
         f'The model "{model}" never saw "{word}" and draws "{noun}" for it.' for word, noun in kindred.items()
     ]
     return notes + [
-        f'The model "{model}" never saw "{unknown.word}"; the nearest words it knows are '
-        f"{', '.join(unknown.nearest) or 'none'}. For more, fetch a larger model: layercli models"
+        f'The model "{model}" never saw "{unknown.word}"'
+        + (
+            f"; the nearest words it knows are {', '.join(unknown.nearest)}. "
+            if unknown.nearest
+            else ", and knows no word like it. "
+        )
+        + "For more, fetch a larger model: layercli models"
         for unknown in unseen.values()
     ]
 

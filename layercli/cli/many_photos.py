@@ -45,7 +45,10 @@ class Notes(Output):
 def take_apart(talk: Output, planned: Sequence[Planned], *, offline: bool, jobs: int = 1) -> Iterator[Apart]:
     """Take photos apart and write them, in order; one that fails is told, and does not stop the others."""
     left = [entry for entry in planned if not entry.done]
-    if len(left) < len(planned):
+    if not left and len(planned) == 1:
+        files = ", ".join(str(target.path) for target in planned[0].targets)
+        talk.say(f"{planned[0].request.photo} is done already: {files}.")
+    elif len(left) < len(planned):
         talk.say(f"{len(planned) - len(left)} of {len(planned)} photos are done already.")
     if not left:
         return
@@ -68,12 +71,10 @@ def take_apart(talk: Output, planned: Sequence[Planned], *, offline: bool, jobs:
     if jobs > 1 and len(left) > 1:
         attempts = _side_by_side(talk, left, options, jobs)
     else:
-        attempts = _one_by_one(talk, left, options)
+        attempts = _one_by_one(talk, left, options, alone=len(planned) == 1)
     failed = 0
     for entry, made in attempts:
         if isinstance(made, LayercliError):
-            if len(planned) == 1:
-                raise made
             talk.fail(LayercliError(f"{entry.request.photo}: {made.message}", made.hint))
             failed += 1
         else:
@@ -96,11 +97,11 @@ def _check_names(method: str, options: Any) -> None:
 
 
 def _one_by_one(
-    talk: Output, planned: Sequence[Planned], options: Any
+    talk: Output, planned: Sequence[Planned], options: Any, *, alone: bool
 ) -> Iterator[tuple[Planned, Apart | LayercliError]]:
     for number, entry in enumerate(planned, 1):
         count = f" ({number}/{len(planned)})" if planned[1:] else ""
-        yield entry, take_one(talk, entry, options, count, alone=len(planned) == 1)
+        yield entry, take_one(talk, entry, options, count, alone=alone)
 
 
 def _side_by_side(

@@ -10,7 +10,8 @@ from layercli.core.errors import LayercliError
 USAGE, STOPPED, BROKEN_PIPE, BUG = 2, 130, 141, 1
 """Exit codes: what a person can put right; Ctrl-C; the reader of our output left; our own mistake."""
 
-_SMALLER = "Try a smaller --size, or --device cpu."
+_SMALLER = "Close other programs, or make the picture smaller."
+_OFF_THE_GPU = "Make the picture smaller, or try --device cpu."
 
 _ELSEWHERE = "Choose another place with -o."
 
@@ -59,7 +60,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _out_of_memory(error: BaseException) -> Sentence | None:
-    return ("There is not enough memory for this picture.", _SMALLER) if is_out_of_memory(error) else None
+    if not is_out_of_memory(error):
+        return None
+    gpu = any(word in str(error).lower() for word in ("cuda", "mps", "cublas", "invalid buffer size"))
+    return "There is not enough memory for this picture.", _OFF_THE_GPU if gpu else _SMALLER
 
 
 def _number_type(error: BaseException) -> Sentence | None:

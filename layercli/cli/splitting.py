@@ -21,7 +21,7 @@ def with_split(talk: Output, params: Mapping[str, Any]) -> tuple[dict[str, Any],
         return asked, None
     split = split_description(asked["prompt"], planner)
     asked["foregrounds"] = list(asked["foregrounds"] or split.foregrounds)
-    asked["background"] = asked["background"] or split.background
+    asked["background"] = split.background if asked["background"] is None else asked["background"]
     asked["negative"] = asked["negative"] or split.negative or None
     for note in split.notes:
         talk.warn(note)

@@ -13,13 +13,21 @@ from layercli.core.errors import LayercliError
 from layercli.core.registry import suggest
 from layercli.evaluate._document import figure
 from layercli.evaluate._study import build_study, score_study
-from layercli.formats._files import atomic
+from layercli.formats._files import atomic, unique_path
 
 MODES = ("pairs", "rating")
+KEY = ".key.json"
+"""The ending of a study's key, in place of the page's."""
 
 
-def make_study(talk: Output, folders: Sequence[Path], page: Path, mode: str, most: int, seed: int) -> None:
-    """Write the page, and beside it the key that names what it shows."""
+def make_study(
+    talk: Output, folders: Sequence[Path], page: Path, mode: str, most: int, seed: int, *, force: bool
+) -> None:
+    """Write the page, and beside it the key that names what it shows.
+
+    Without `force` a page or a key that is there is kept, and both are numbered: what raters send back for an
+    older page is worth nothing without its key.
+    """
     chosen = mode or ("pairs" if len(folders) > 1 else "rating")
     if chosen not in MODES:
         raise LayercliError(f'There is no mode "{chosen}".', suggest(chosen, MODES))
@@ -28,8 +36,11 @@ def make_study(talk: Output, folders: Sequence[Path], page: Path, mode: str, mos
     if page.suffix.lower() != ".html":
         raise LayercliError(f"A study is an HTML page, not {page}.", "Try: -o study.html")
     made = build_study([gather(folder)[0] for folder in folders], chosen, most=most, seed=seed)  # type: ignore[arg-type]
-    key = page.with_suffix(".key.json")
-    for path, text in ((page, made.page), (key, json.dumps(made.key, indent=1) + "\n")):
+    page = page if force else unique_path(page, [KEY])
+    key = page.with_suffix(KEY)
+    if key.exists() and _study_of(key) not in ("", made.key["layercli_study"]):
+        talk.warn(f"{key} is replaced: what raters say of the page before cannot be scored any more.")
+    for path, text in ((key, json.dumps(made.key, indent=1) + "\n"), (page, made.page)):  # no page keyless
         with atomic(path) as part:
             part.write_text(text, encoding="utf-8")
     for name, why in made.left_out.items():
@@ -61,6 +72,14 @@ def report_study(talk: Output, key: Path, ratings: Sequence[Path]) -> None:
             for row in rows
         ],
     )
+
+
+def _study_of(key: Path) -> str:
+    """Which study a key is of; "" for a file that is none."""
+    try:
+        return str(_json(key).get("layercli_study", ""))
+    except LayercliError:
+        return ""
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from layercli.cli.asking import pairs
 from layercli.cli.files import Target, formats_for, read_stack, split_formats, split_options, write_all
 from layercli.cli.naming import plan_each, slug
@@ -203,8 +205,14 @@ def _take_one(talk: Output, entry: Planned, method: Any, options: Any, count: st
 
 
 def report(talk: Output, planned: Sequence[Planned], made: Iterable[Apart] | None) -> None:
-    """Answer with every path as soon as it is written; where nothing is made, with all that would be."""
+    """Answer with every path as soon as it is written; where nothing is made, with all that would be.
+
+    What was done before is told too: "done" of the JSON object, which every run gives that came to its end,
+    also where photos failed.
+    """
     answers: list[dict[str, Any]] = []
+    done = [_answer(plan.request, (one.path for one in plan.targets)) for plan in planned if plan.done]
+    ended = False
     try:
         for entry in made or ():
             talk.line(*map(str, entry.paths))
@@ -223,12 +231,18 @@ def report(talk: Output, planned: Sequence[Planned], made: Iterable[Apart] | Non
             )
         if made is None:
             for plan in planned:
+                if plan.done:
+                    continue
                 paths = [target.path for target in plan.targets]
                 talk.line(*map(str, paths))
                 answers.append(_answer(plan.request, paths))
+        ended = True
+    except typer.Exit:  # some photos failed, and each was told
+        ended = True
+        raise
     finally:
-        if answers:
-            talk.answer({"pictures": answers})
+        if ended or answers:
+            talk.answer({"pictures": answers, "done": done})
 
 
 def _answer(request: DecomposeRequest, paths: Iterable[Path]) -> dict[str, Any]:
@@ -322,15 +336,21 @@ def _asked(params: Mapping[str, Any], options: dict[str, str]) -> dict[str, Any]
     if params["masks"]:
         asked["masks"] = _named(params["masks"], "--mask")
     if params["objects"]:
-        asked["sought"] = tuple(
-            name for text in params["objects"] for part in text.split(";") if (name := " ".join(part.split()))
-        )
+        asked["sought"] = _names_in(params["objects"])
     for field in ("method", "seed"):
         if params[field] is not None:
             asked[field] = params[field]
     if options:
         asked["options"] = options
     return asked
+
+
+def _names_in(texts: Sequence[str]) -> tuple[str, ...]:
+    """The names of --objects, which ";" parts; a text without any raises LayercliError."""
+    named = [[name for part in text.split(";") if (name := " ".join(part.split()))] for text in texts]
+    if not all(named):
+        raise LayercliError("--objects names nothing.", 'Try: --objects "the cat; the cup"')
+    return tuple(name for names in named for name in names)
 
 
 def _named(texts: Sequence[str], flag: str) -> dict[str, str]:
@@ -363,9 +383,8 @@ def _layers(text: str) -> int:
 
 def _keep_the_photos(targets: Sequence[Target], photos: Sequence[str]) -> None:
     """Refuse to overwrite a photo with its own layers."""
-    kept = {
-        os.path.realpath(photo) for photo in photos
-    }  # a link that leads to itself is told where it is read
+    # Path.resolve raises for a link that leads to itself; that is told where the photo is read.
+    kept = {os.path.realpath(photo) for photo in photos}
     for target in targets:
         if os.path.realpath(target.path) in kept:
             raise LayercliError(f"{target.path} is a photo to take apart.", "Name another file with -o.")

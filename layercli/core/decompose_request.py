@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from layercli.core._stored import as_text, fields_of, places_by_name, texts_by_name
 from layercli.core.errors import LayercliError
+from layercli.core.requests import check_text
 
 Place = tuple[float, ...]
 """A point (x, y) or a box (left, top, right, bottom): fractions of the photo, or pixels if any is over 1."""
@@ -41,7 +42,7 @@ class DecomposeRequest:
     def __post_init__(self) -> None:
         if not isinstance(self.photo, str) or not self.photo:
             raise LayercliError("There is no photo to take apart.", "Try: layercli decompose photo.jpg")
-        _check_whole("layers", self.layers, 0, MOST_LAYERS)
+        _check_whole("layers", self.layers, 0, MOST_LAYERS, fewest=2)  # 0 is auto, and 1 has its sentence
         if self.layers == 1:
             raise LayercliError("One layer is the photo itself.", "Try: --layers 2")
         _check_whole("seed", self.seed, 0, _LARGEST_SEED)
@@ -58,6 +59,8 @@ class DecomposeRequest:
         for name in named:
             if not isinstance(name, str) or not name.strip():
                 raise LayercliError("An object has no name.", "Try: --box cat=0.1,0.4,0.5,0.9")
+            if name in self.sought:  # a net reads it; names of places are cleaned where they are written
+                check_text(name, "An object's name")
             if named.count(name) > 1:
                 raise LayercliError(f'"{name}" is given two places.', "Give each object its own name.")
         if self.layers and named and len(named) > self.layers - 1:
@@ -111,10 +114,12 @@ class DecomposeRequest:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
-def _check_whole(name: str, value: Any, least: int, most: int) -> None:
+def _check_whole(name: str, value: Any, least: int, most: int, fewest: int | None = None) -> None:
+    """fewest: what is told as the least, where smaller numbers have a meaning of their own."""
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise LayercliError(
-            f"{name} {value!r} is not a whole number from {least} to {most}.", f"Try: --{name} 3"
+            f"{name} {value!r} is not a whole number from {least if fewest is None else fewest} to {most}.",
+            f"Try: --{name} 3",
         )
 
 

@@ -16,6 +16,9 @@ from layercli.core.pixels import dequantize, open_image, quantize
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".bmp", ".gif")
 """What counts as a photo in a folder."""
 
+CLEAR = 1e-3
+"""The share of pixels that must be transparent in a picture of an object."""
+
 _STRIP = 512
 
 
@@ -57,6 +60,11 @@ def open_photo(path: str | Path) -> Photo:
     if seen_through:
         notes.append(f"{path} has transparent places; they are laid on white.")
     return Photo(rgb=rgb, notes=tuple(notes))
+
+
+def covers(rgba: np.ndarray) -> bool:
+    """Whether a picture (H, W, 4) fills its canvas, as a photo does; one of an object has clear parts."""
+    return float((rgba[..., 3] < 1).mean()) < CLEAR
 
 
 def _frames(path: Path) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 import warnings
@@ -134,13 +136,26 @@ def open_image(path: str | os.PathLike[str]) -> np.ndarray:
     except PermissionError:
         raise LayercliError(f'"{path}" may not be read.', "Check the file's permissions.") from None
     except UnidentifiedImageError:
-        raise LayercliError(f'"{path}" is not a picture.', "Use a PNG, JPEG or TIFF.") from None
+        raise _unknown_kind(path) from None
     except Image.DecompressionBombError:
         raise LayercliError(
             f'"{path}" has more than {MOST_PIXELS:,} pixels.', "Make it smaller first."
         ) from None
     except (OSError, ValueError, SyntaxError, EOFError, ImageCms.PyCMSError) as error:
+        if getattr(error, "errno", None) == errno.ELOOP:
+            raise LayercliError(f'"{path}" is a link that leads back to itself.', "Try: ls -l") from None
         raise LayercliError(f'"{path}" is damaged: {error}.', "Export the picture again.") from error
+
+
+def _unknown_kind(path: Path) -> LayercliError:
+    """What to say of a file that Pillow reads no picture from: TIFF holds more kinds than are read here."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            return LayercliError(
+                f'"{path}" is a TIFF of a kind that is not read here, such as colours of 32 bits.',
+                "Save it with 8 bits a channel, or as PNG.",
+            )
+    return LayercliError(f'"{path}" is not a picture.', "Use a PNG, JPEG or TIFF.")
 
 
 def _to_rgba(image: Image.Image) -> np.ndarray:

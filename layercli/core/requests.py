@@ -75,7 +75,12 @@ class GenerateRequest:
             raise LayercliError(f"Foregrounds are a tuple, not {self.foregrounds!r}.")
         for prompt in self.foregrounds:
             _check_prompt(prompt, "foreground", '--fg "a cat"')
-        if self.background or not self.alone or self.given:
+        if self.given and self.foregrounds and not str(self.background).strip():
+            raise LayercliError(
+                f"The background prompt is empty: what {self.given} shows is to be said in words too.",
+                'Try: --bg "a sofa"',
+            )
+        if self.background or not self.alone:
             _check_prompt(self.background, "background", '--bg "a sofa"')
         for text in (self.prompt, self.negative, self.style):
             _check_length(text)
@@ -222,11 +227,20 @@ def _check_prompt(prompt: Any, which: str, example: str) -> None:
 def _check_length(text: Any) -> None:
     if not isinstance(text, str):
         raise LayercliError(f"A prompt is a text, not {text!r}.")
+    check_text(text, "A prompt")
     if len(text) > LONGEST_PROMPT:
         raise LayercliError(
             f'The prompt "{text[:20]}…" has {len(text)} characters; {LONGEST_PROMPT} is the most.',
             "Say it in fewer words.",
         )
+
+
+def check_text(text: str, what: str) -> None:
+    """Refuse a text that was typed in bytes which are not UTF-8: no file and no model takes it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise LayercliError(f"{what} is not UTF-8 text: {text[:20]!a}.", "Type it again.") from None
 
 
 def _check_range(name: str, value: Any, least: int, most: int) -> None:

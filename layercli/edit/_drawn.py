@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from layercli.core.errors import LayercliError
-from layercli.core.requests import LARGEST_SEED, LONGEST_PROMPT, GenerateRequest
+from layercli.core.requests import LARGEST_SEED, LONGEST_PROMPT, GenerateRequest, check_text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,7 @@ class Drawing:
     model: str = ""
 
     def __post_init__(self) -> None:
+        check_text(self.negative, "A prompt")
         if not 0 <= self.seed <= LARGEST_SEED:
             raise LayercliError(f"seed {self.seed} is not from 0 to {LARGEST_SEED}.", "Try: --seed 1")
         if not 1 <= self.steps <= 1000:
@@ -43,3 +44,4 @@ def check_prompt(prompt: str, example: str) -> None:
     if not prompt.strip() or len(prompt) > LONGEST_PROMPT:
         why = "is empty" if not prompt.strip() else f"has more than {LONGEST_PROMPT} characters"
         raise LayercliError(f"The prompt {why}.", f"Try: {example}")
+    check_text(prompt, "A prompt")

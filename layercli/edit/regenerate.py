@@ -24,6 +24,11 @@ class Options(_drawn.Lit):
 
     prompt: str = ""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prompt.strip():
+            _drawn.check_prompt(self.prompt, 'regenerate LAYER --prompt "a dog"')
+
 
 def edit(
     stack: LayerStack,

@@ -83,11 +83,15 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def unique_path(path: str | os.PathLike[str]) -> Path:
-    """The path itself where nothing is there yet, else the first free "name-2.psd", "name-3.psd", …"""
+def unique_path(path: str | os.PathLike[str], beside: Iterable[str] = ()) -> Path:
+    """The path itself where nothing is there yet, else the first free "name-2.psd", "name-3.psd", …
+
+    beside: endings of files that go with it under the same number: ".key.json" of a study's page.
+    """
     first = path = Path(path)
+    endings = tuple(beside)
     number = 1
-    while os.path.lexists(path):
+    while any(os.path.lexists(one) for one in (path, *(path.with_suffix(ending) for ending in endings))):
         number += 1
         path = first.with_name(f"{first.stem}-{number}{first.suffix}")
     return path

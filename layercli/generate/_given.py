@@ -11,6 +11,7 @@ from torch import Tensor
 from layercli.core.errors import LayercliError
 from layercli.core.geometry import Size
 from layercli.core.layers import Layer, LayerStack
+from layercli.core.photos import covers
 from layercli.core.pixels import open_image
 from layercli.core.requests import GenerateRequest
 from layercli.diffusion.attention import Rectangle
@@ -20,9 +21,6 @@ from layercli.generate._layers import Plan, pixels, tensor, whole_made
 from layercli.generate._masks import in_frame, mask_rectangle
 from layercli.generate._placement import into_rectangle, resized, visible
 from layercli.models.family import Kind, Model
-
-CLEAR = 1e-3
-"""The share of pixels that must be transparent in a picture of an object."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,12 +40,12 @@ def given_picture(request: GenerateRequest) -> Given | None:
     """
     if not request.given:
         return None
-    rgba = tensor(open_image(request.given))
+    picture = open_image(request.given)
+    rgba = tensor(picture)
     canvas = request.size
-    share = float((rgba[3] < 1).float().mean())
     height, width = rgba.shape[1:]
     across, down = canvas.width / width, canvas.height / height
-    if share < CLEAR:
+    if covers(picture):
         return Given(kind="background", rgba=_on_canvas(rgba, max(across, down), canvas, bottom=False))
     if visible(rgba) is None:
         raise LayercliError(f"{request.given} is transparent all over.", "Name a picture of something.")

@@ -22,6 +22,10 @@ SHRUNK_PARTS = ("transformer", "text_encoder")
 """The parts of a model whose weights are stored so."""
 
 
+CANVAS = 48
+"""Bytes of main memory for each pixel of a canvas: a layer as four numbers, and two copies in the making."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Way:
     """A way to make something: what is typed for it, "" for as it was asked for, and what it needs.
@@ -126,6 +130,18 @@ def need_of(
     if offload == "model":
         return max(unet + drawing, vae + decoding, *texts)
     return sum(sizes.values()) + max(drawing, decoding)
+
+
+def canvas_bytes(canvas: Size) -> int:
+    """Bytes that one layer takes at least which fills a canvas, however small it was drawn."""
+    return CANVAS * canvas.width * canvas.height
+
+
+def canvas_within(canvas: Size, memory: int) -> Size:
+    """The largest canvas of about the same shape that takes half of so many bytes, in steps of 64 pixels."""
+    scale = (memory / 2 / canvas_bytes(canvas)) ** 0.5
+    width, height = (max(64, int(side * scale) // 64 * 64) for side in (canvas.width, canvas.height))
+    return Size(width, height)
 
 
 def drawn_pixels(shape: Shape, canvas: Size) -> int:

@@ -141,8 +141,12 @@ def failing(error: BaseException, *words: str) -> Any:
     ("error", "code", "sentence"),
     [
         (LayercliError("No fox.", "Layers: hill."), 2, "Error: No fox.\nLayers: hill.\n"),
-        (MemoryError(), 2, "There is not enough memory for this picture."),
-        (OutOfMemoryError("CUDA out of memory. Tried"), 2, "There is not enough memory for this picture."),
+        (MemoryError(), 2, "There is not enough memory for this picture.\nClose other programs, or make"),
+        (
+            OutOfMemoryError("CUDA out of memory. Tried"),
+            2,
+            "this picture.\nMake the picture smaller, or try --dev",
+        ),
         (RuntimeError("[enforce fail] can't allocate memory: you"), 2, "There is not enough memory"),
         (RuntimeError("Invalid buffer size: 19.38 GiB"), 2, "There is not enough memory"),
         (
@@ -153,6 +157,7 @@ def failing(error: BaseException, *words: str) -> Any:
         (TypeError("BFloat16 is not supported on MPS"), 2, "computes no bfloat16 on its GPU"),
         (TypeError("BFloat16 is a number type"), 1, "layercli made a mistake: TypeError"),
         (PermissionError(errno.EACCES, "denied", "a.psd"), 2, "There is no permission to open a.psd."),
+        (OSError(errno.ELOOP, "links", "a.psd"), 2, "a.psd is a link that leads back to itself."),
         (OSError(errno.ENOSPC, "no space", "a.psd"), 2, "The disk is full: a.psd was not written."),
         (OSError(errno.EROFS, "read-only", "a.psd"), 2, "a.psd lies on a disk that can only be read."),
         (FileNotFoundError(errno.ENOENT, "none", "a.psd"), 2, "There is no file a.psd."),

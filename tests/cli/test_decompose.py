@@ -166,6 +166,8 @@ def test_a_dry_run_says_what_would_be_done(apart, here):
         (("gray.png",), "Nothing stands out in gray.png. Say where the object is: --box"),
         (("dot.png",), "Nothing stands out in dot.png."),
         (("broken.jpg",), "broken.jpg"),
+        (("loop.jpg",), '"loop.jpg" is a link that leads back to itself.'),
+        (("photo.png", "--objects", "b\udcff"), "An object's name is not UTF-8 text"),
         (("photo.png", "--box", "1,2,3"), '--box "1,2,3" is not 4 numbers.'),
         (("photo.png", "--box", "cat=0.5,0.1,0.4,0.9"), 'The box of "cat" is empty.'),
         (("photo.png", "--point", "900,3"), "lies outside the photo of 96x72."),
@@ -173,7 +175,7 @@ def test_a_dry_run_says_what_would_be_done(apart, here):
         (("photo.png", "--layers", "many"), '--layers "many" is no number.'),
         (("photo.png", "--layers", "1"), "One layer is the photo itself."),
         (("photo.png", "--layers", "0"), "One layer is the photo itself."),
-        (("photo.png", "--layers", "99"), "layers 99 is not a whole number from 0 to 32."),
+        (("photo.png", "--layers", "99"), "layers 99 is not a whole number from 2 to 32."),
         (("photo.png", "--mask", "none.png"), 'There is no file "none.png".'),
         (("photo.png", "--mask", "gray.png"), 'The mask "gray.png" is 40x30, but the picture is 96x72.'),
         (("photo.png", "--method", "matter"), 'There is no "matter" in decompose. Did you mean matte?'),
@@ -195,6 +197,8 @@ def test_a_dry_run_says_what_would_be_done(apart, here):
             ),
             "inversion does not look for objects by name.",
         ),
+        (("photo.png", "--objects", ""), "--objects names nothing."),
+        (("photo.png", "--objects", "a cat", "--objects", " ; "), "--objects names nothing."),
         (("photo.png", "--model", "sdxl"), 'matte has no option "model".'),
         (
             (
@@ -224,6 +228,7 @@ def test_what_cannot_be_done_is_told_in_a_sentence(refused, here, stack, words, 
     photo(here / "photo.png")
     (here / "folder").mkdir()
     (here / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    (here / "loop.jpg").symlink_to("loop.jpg")
     Image.new("RGB", (40, 30), "gray").save(here / "gray.png")
     Image.new("RGB", (1, 1), "gray").save(here / "dot.png")
     psd.write(stack, here / "plain.psd", psd.Options())

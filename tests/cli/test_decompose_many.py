@@ -97,3 +97,33 @@ def test_an_interrupt_leaves_whole_files_and_the_rest_is_made_later(here):
     assert f"{len(first)} of 6 photos are done already." in told
     assert {path.name for path in (here / "out").iterdir()} == {f"{number}.psd" for number in range(6)}
     assert all(read_stack(path).names for path in (here / "out").iterdir())
+
+
+def test_going_on_always_answers_with_json_what_is_done_and_what_was_made(run, here, photos):
+    """Also where nothing is left to make, for a photo alone, and where all that is left is broken."""
+    words = ("decompose", "in/a.png", "in/b.png", "--resume")
+    first = run(*words, "--json")
+    assert first.exit_code == 2
+    told = json.loads(first.stdout)
+    assert [entry["files"] for entry in told["pictures"]] == [["a.psd"]] and told["done"] == []
+    again = run(*words, "--json")  # b.png alone is left
+    assert again.exit_code == 2
+    told = json.loads(again.stdout)
+    assert told["pictures"] == [] and [entry["files"] for entry in told["done"]] == [["a.psd"]]
+    assert "in/b.png: " in again.stderr and "1 of 2 photos failed." in run(*words).stderr
+    one = run("decompose", "in/a.png", "--resume", "--json")
+    assert one.exit_code == 0
+    assert [entry["request"]["photo"] for entry in json.loads(one.stdout)["done"]] == ["in/a.png"]
+    assert "in/a.png is done already: a.psd." in run("decompose", "in/a.png", "--resume").stderr
+    planned = json.loads(run(*words, "--dry-run", "--json").stdout)
+    assert [[entry["files"] for entry in planned[part]] for part in ("pictures", "done")] == [
+        [["b.psd"]], [["a.psd"]],
+    ]  # fmt: skip
+
+
+def test_a_link_to_itself_does_not_stop_the_others(run, here, photos):
+    (photos / "b.png").unlink()
+    (photos / "b.png").symlink_to("b.png")
+    result = run("decompose", "in/a.png", "in/b.png")
+    assert result.exit_code == 2 and result.stdout.split() == ["a.psd"]
+    assert '"in/b.png" is a link that leads back to itself.' in result.stderr

@@ -283,6 +283,8 @@ def test_exported_pictures(edit, here, scene):
         (("hide", "cat", "-o", "none/b.psd"), "There is no folder none."),
         (("hide", "cat", "-o", "b.xyz"), 'No format has the extension ".xyz"'),
         (("export", "cat", "none/b.png"), "There is no folder none."),
+        (("regenerate", "cat", "--prompt", "\udcff"), "A prompt is not UTF-8 text"),
+        (("regenerate", "cat", "--negative", "\udcff"), "A prompt is not UTF-8 text"),
     ],
 )
 def test_what_cannot_be_done_leaves_the_file(refused, here, scene, words, told):

@@ -229,6 +229,21 @@ def test_reports_of_other_settings_are_not_compared(run: Run, here: Path, pictur
     assert "health (options edge: 0.05, 0.2)" in other.stderr
 
 
+def test_a_report_overwrites_nothing_unless_it_is_forced(run: Run, here: Path, pictures: Path):
+    (here / "r.json").write_text("important")
+    words = ("eval", "pictures", "--metrics", "layers", "-o", "r.html", "-o", "r.json", "-o", "s.csv")
+    told = json.loads(run(*words, "--json").stdout)
+    assert told["files"] == ["r-2.html", "r-2.json", "s.csv"]  # one run, one number
+    assert (here / "r.json").read_text() == "important" and not (here / "r.html").exists()
+    assert json.loads((here / "r-2.json").read_text())["scores"] == told["scores"]
+    again = run(*words)
+    assert [line for line in again.stderr.splitlines() if line.startswith("Wrote ")] == [
+        "Wrote r-3.html", "Wrote r-3.json", "Wrote s-2.csv",
+    ]  # fmt: skip
+    assert json.loads(run(*words, "--force", "--json").stdout)["files"] == ["r.html", "r.json", "s.csv"]
+    assert json.loads((here / "r.json").read_text())["scores"] == told["scores"]
+
+
 def test_sets_are_compared_by_the_embedded_net_and_features_are_kept(run: Run, cache: Path, pictures: Path):
     words = ("eval", "pictures", "--reference", "pictures", "--metrics", "kid,fid,cmmd,variety", "--json")
     first = run(*words)

@@ -59,6 +59,30 @@ def test_a_doubt_is_told_with_both_sizes_and_only_where_there_is_one() -> None:
     assert fit_of(asked(model="no-such-model"), CPU, 1).doubt() == ""
 
 
+def test_a_canvas_is_counted_whatever_draws_on_it(monkeypatch) -> None:
+    """A small model draws as little for a large picture; the picture is as large all the same."""
+    wide = asked(model="embedded", size=Size(40_000, 20_000))
+    fit = fit_of(wide, CPU, 20 * GIB)
+    assert fit.doubt() == (
+        "A canvas of this size needs about 35.8 GiB, and 20.0 GiB are free. Try: --size 21120x10560"
+    )
+    smaller = wide.replace(size=Size(21_120, 10_560))
+    assert fit_of(smaller, CPU, 20 * GIB).doubt() == ""
+    with pytest.raises(LayercliError, match="not enough memory") as caught, fit.told_when_full():
+        raise MemoryError
+    assert caught.value.hint == "Try: --size 21120x10560"
+    assert "--size" not in fit_of(wide, CPU, 20 * GIB, resizable=False).doubt()
+
+    class Memory:
+        total = 32 * GIB
+
+    monkeypatch.setattr("psutil.virtual_memory", Memory)
+    fitting.check_canvas(smaller.size)
+    with pytest.raises(LayercliError, match="A picture of 40000x20000 needs about 36 GiB") as caught:
+        fitting.check_canvas(wide.size)
+    fitting.check_canvas(Size.parse(caught.value.hint.split()[-1]))
+
+
 def test_a_folder_is_doubted_by_its_own_weights(here) -> None:
     """A model that is thinner than its family's published one is not told to need as much."""
     folder, size = str(tiny.save("sdxl", here / "mine")), Size(1024, 1024)

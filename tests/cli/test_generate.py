@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from layercli.cli.files import read_stack
 from layercli.cli.making import notes_on_words
-from layercli.core.pixels import save_png
+from layercli.core.pixels import quantize, save_png
 from layercli.core.requests import GenerateRequest
 from layercli.formats import psd
 from tests import tiny
@@ -166,6 +167,27 @@ def test_a_background_alone_is_one_picture(draw, here):
     assert read_stack(here / "with.psd").names == ("background", "a cat")
 
 
+def test_a_given_background_is_the_canvas_and_stays_pixel_by_pixel(draw, here):
+    photo = np.random.default_rng(0).integers(0, 256, (100, 150, 3), dtype=np.uint8)
+    Image.fromarray(photo).save(here / "photo.png")
+    words = ("--given", "photo.png", "--fg", "a ball", "--bg", "a cat", "--harmonize", "over")
+    assert "scaled" not in draw(*words, "-o", "gv.psd").stderr
+    stack = read_stack(here / "gv.psd")
+    assert str(stack.canvas) == "150x100"
+    assert np.array_equal(quantize(stack.placed("background"))[..., :3], photo)
+    assert "--size 150x100" in stack.receipt.command
+    draw("--from", "gv.psd", "-o", "again.psd")
+    assert np.array_equal(pixels(here / "again.psd"), pixels(here / "gv.psd"))
+    # A size that is asked for is kept, also the one that is usual without a picture.
+    told = draw(*words, "--size", "256x256", "-o", "scaled.psd").stderr
+    assert (
+        "photo.png is 150x100 and is scaled to a canvas of 256x256. Its own pixels stay with --size 150x100"
+        in told
+    )
+    scaled = read_stack(here / "scaled.psd")
+    assert str(scaled.canvas) == "256x256" and "--size 256x256" in scaled.receipt.command
+
+
 def test_a_foreground_alone_is_a_thing_on_transparency(draw, here):
     assert draw("--fg", "a cat", "--seed", "3").stdout == "a-cat.psd\n"
     stack = read_stack(here / "a-cat.psd")
@@ -215,6 +237,10 @@ def test_a_dry_run_tells_and_makes_nothing(run, here):
     [
         (("--fg", "", "--bg", "a sofa"), "The foreground prompt is empty."),
         (("--fg", "a cat", "--bg", "  "), "The background prompt is empty."),
+        (("--fg", "a cat", "--bg", ""), "The background prompt is empty."),
+        (("--prompt", "a cat on a sofa", "--bg", ""), "The background prompt is empty."),
+        (("--fg", "a cat", "--given", "small.png"), "what small.png shows is to be said in words too."),
+        (("--fg", "a cat", "--fg", "a dog", "--given", "small.png"), "what small.png shows is to be said"),
         ((), "There is no picture to draw."),
         (("--fg", "a cat", "--fg", "a dog"), "There is no background to draw."),
         ((*CAT, "--model", "embeded"), 'There is no model "embeded". Did you mean "embedded"?'),
@@ -228,6 +254,8 @@ def test_a_dry_run_tells_and_makes_nothing(run, here):
         ((*CAT, "-o", "cat.xyz"), 'No format has the extension ".xyz"'),
         ((*CAT, "--format", "psd,xyz"), 'There is no format "xyz".'),
         ((*CAT, "--size", "0x0"), "A picture cannot be 0x0"),
+        ((*CAT, "--bg", "\udcff"), "A prompt is not UTF-8 text"),
+        ((*CAT, "--size", "200000x100000", "--dry-run"), "A picture of 200000x100000 needs about 894 GiB"),
         ((*CAT, "--size", "big"), '"big" is not a size.'),
         ((*CAT, "--count", "0"), "--count"),
         ((*CAT, "--steps", "0"), "steps 0 is not from 1 to 1000."),
@@ -269,6 +297,8 @@ def test_a_word_the_model_never_saw_is_told_with_its_neighbours():
     [note] = notes_on_words(known.replace(foregrounds=("a cat", "a molecule", "a molecule")))
     assert '"molecule"; the nearest words it knows are ' in note
     assert note.endswith("layercli models")
+    [note] = notes_on_words(known.replace(background="猫"))
+    assert 'never saw "猫", and knows no word like it. For more' in note
     assert notes_on_words(known.replace(foregrounds=("a molecule",), model="sdxl")) == []
 
 

@@ -93,3 +93,23 @@ def test_what_is_wrong_has_its_sentence(run: Run, refused, here: Path, pictures:
     for file in other.iterdir():
         file.rename(file.with_name(f"x{file.name}"))
     assert "share no sample" in refused("eval", "study", "pictures", "secretly-better")
+
+
+def test_a_study_that_was_sent_out_keeps_its_key(run: Run, here: Path, pictures: Path, other: Path):  # noqa: F811
+    """Ratings come weeks later: a new study beside the old one is numbered, page and key alike."""
+    first = run("eval", "study", "pictures", "secretly-better")
+    assert first.stdout.split() == ["study.html", "study.key.json"]
+    key = (here / "study.key.json").read_bytes()
+    (here / "study.html").rename(here / "sent.html")  # the key alone is there, and is kept too
+    again = run("eval", "study", "secretly-better", "--json")
+    told = json.loads(again.stdout)
+    assert (told["page"], told["key"]) == ("study-2.html", "study-2.key.json")
+    assert (here / "study.key.json").read_bytes() == key and not (here / "study.html").exists()
+    rating = json.loads((here / "study-2.key.json").read_text())
+    assert rating["mode"] == "rating" and rating["layercli_study"] in (here / "study-2.html").read_text()
+
+    same = run("eval", "study", "pictures", "secretly-better", "--force")
+    assert same.stdout.split() == ["study.html", "study.key.json"] and "is replaced" not in same.stderr
+    replaced = run("eval", "study", "secretly-better", "--force")
+    assert "study.key.json is replaced: what raters say" in replaced.stderr
+    assert json.loads((here / "study.key.json").read_text()) == rating

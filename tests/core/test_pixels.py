@@ -5,6 +5,7 @@ import struct
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -58,6 +59,17 @@ def test_png_round_trip_with_text_profile_and_dpi(tmp_path):
 def test_srgb_profile_is_one_that_readers_know():
     profile = ImageCms.ImageCmsProfile(io.BytesIO(srgb_profile()))
     assert "sRGB" in ImageCms.getProfileDescription(profile)
+
+
+def test_a_tiff_that_cannot_be_read_is_still_called_one(tmp_path):
+    """Pillow has no colours in 32 bits; "use a TIFF" would help nobody who has one."""
+    tifffile.imwrite(tmp_path / "deep.tif", np.zeros((8, 8, 3), np.float32), photometric="rgb")
+    with pytest.raises(LayercliError, match="is a TIFF of a kind that is not read here") as caught:
+        open_image(tmp_path / "deep.tif")
+    assert "8 bits a channel" in caught.value.hint
+    (tmp_path / "text.tif").write_text("no picture")
+    with pytest.raises(LayercliError, match="is not a picture"):
+        open_image(tmp_path / "text.tif")
 
 
 def test_exif_turns_the_picture_upright(tmp_path):

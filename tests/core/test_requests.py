@@ -85,6 +85,8 @@ def test_one_foreground_may_stand_alone() -> None:
         ({"background": " ", "foregrounds": ("a cat",)}, "The background prompt is empty"),
         ({"background": "", "foregrounds": ("a cat",), "given": "a.png"}, "The background prompt is empty"),
         ({"background": "x" * 2001}, "has 2001 characters"),
+        ({"background": "a \udcff"}, r"A prompt is not UTF-8 text: 'a \udcff'."),
+        ({"style": "\udcfe"}, "A prompt is not UTF-8 text"),
         ({"seed": -1}, "seed -1 is not from 0"),
         ({"seed": 1.5}, "seed is a whole number"),
         ({"steps": 0}, "steps 0 is not from 1 to 1000"),

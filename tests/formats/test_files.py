@@ -115,6 +115,15 @@ def test_unique_path_counts_up(tmp_path):
     assert unique_path(path) == tmp_path / "cat-2.psd"
     (tmp_path / "cat-2.psd").symlink_to("nowhere")
     assert unique_path(path) == tmp_path / "cat-3.psd"
+    (tmp_path / "study.key.json").touch()
+    assert unique_path(tmp_path / "study.html", [".key.json"]) == tmp_path / "study-2.html"
+
+
+def test_a_link_that_leads_to_itself_gives_way_to_the_file(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with atomic(tmp_path / "loop") as part:
+        part.write_text("whole")
+    assert not (tmp_path / "loop").is_symlink() and (tmp_path / "loop").read_text() == "whole"
 
 
 @given(st.text())
