@@ -71,7 +71,7 @@ def cut_out(left: np.ndarray, found: Found, how: Cutting) -> tuple[Window, np.nd
         if found.drawn or found.asked or rise_of(found.mask) < STEP:
             trimap = trimap_of(coarse, band, band)
             alpha = _stretched(closed_form_alpha(small, trimap, coarse, how.pull / BLUNT**2))
-            if found.drawn:
+            if not found.asked:  # a hard mask means what it says, where a net's answer in a box may not
                 alpha = _with_thin_parts(alpha, coarse, trimap, band)
         else:
             alpha = _refined(small, coarse, band, how.pull)
@@ -81,7 +81,7 @@ def cut_out(left: np.ndarray, found: Found, how: Cutting) -> tuple[Window, np.nd
 
 
 def _with_thin_parts(alpha: np.ndarray, mask: np.ndarray, trimap: np.ndarray, band: float) -> np.ndarray:
-    """A solution with those parts of a drawn mask (h, w) that it lost for want of any known inside."""
+    """A solution with those parts of a hard mask (h, w) that it lost for want of any known inside."""
     thin = (mask > 0.5) & ~disc(trimap == 1, 2 * band)
     return np.where(thin & (np.abs(alpha - mask) > 0.5), mask, alpha)
 

@@ -100,9 +100,19 @@ def decompose(
     on_step(0, 2)
     for found, others, remaining in _front_to_back(request, left, size, finder, options):
         on_step(2 * len(pieces) + 1, 2 * (len(pieces) + 1 + remaining) + 1)
-        pieces.append(_taken_off(left, light, found, others, options, request.seed))
+        piece = _taken_off(left, light, found, others, options, request.seed)
+        pieces += [piece] if piece is not None else []
         on_step(2 * len(pieces), 2 * (len(pieces) + remaining) + 1)
+    if not pieces:
+        raise _nothing_in(request.photo)
     return solved(left, light, pieces[::-1])
+
+
+def _nothing_in(photo: str) -> LayercliError:
+    return LayercliError(
+        f"Nothing stands out in {photo}.",
+        "Say where the object is: --box left,top,right,bottom, --point x,y or --mask mask.png",
+    )
 
 
 def _front_to_back(
@@ -121,10 +131,7 @@ def _front_to_back(
     if not named:
         found = standing_out(look, finder, most, options.least)
     if not found:
-        raise LayercliError(
-            f"Nothing stands out in {request.photo}.",
-            "Say where the object is: --box left,top,right,bottom, --point x,y or --mask mask.png",
-        )
+        raise _nothing_in(request.photo)
     nearness = _nearness(look, options.depth) if len(found) > 1 else None
     taken = 0
     names = {entry.name for entry in found}
@@ -153,14 +160,17 @@ def _nearness(look: np.ndarray, folder: str) -> np.ndarray | None:
 
 def _taken_off(
     left: np.ndarray, light: np.ndarray, found: Found, others: list[Found], options: Options, seed: int
-) -> Piece:
+) -> Piece | None:
     """Cut one object off a picture, and put what lies behind it in its place.
 
     left: (H, W, 3) the picture in levels, light: (H, W) the shadows on its background; both change in place.
+    None where nothing of it can be told from what is around it; raises LayercliError if it was asked for.
     """
     how = Cutting(band=options.band, pull=options.pull, detail=options.detail, refine=options.refine)
     window, alpha, colour = cut_out(left, found, how)
     if not alpha.any():
+        if not (found.asked or found.drawn):
+            return None
         hint = "Draw its mask broader, or add -O refine=no." if found.drawn else "Give it a --mask."
         raise LayercliError(f'Nothing of "{found.name}" could be told from what is around it.', hint)
     target = left[window].copy()

@@ -101,6 +101,8 @@ def test_an_object_of_which_nothing_is_left_is_told():
     light = np.ones(photo.shape[:2], np.float32)
     with pytest.raises(LayercliError, match='Nothing of "line" could be told from what is around it'):
         _taken_off(photo.copy(), light, Found(name="line", mask=line, asked=True), [], OPTIONS, 0)
+    faint = Found(name="line", mask=0.4 * line)
+    assert _taken_off(photo.copy(), light, faint, [], OPTIONS, 0) is None  # nobody asked for it
 
 
 def test_two_objects_become_two_layers_the_nearer_one_in_front(tmp_path):
