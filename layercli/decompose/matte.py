@@ -101,7 +101,8 @@ def decompose(
     for found, others, remaining in _front_to_back(request, left, size, finder, options):
         on_step(2 * len(pieces) + 1, 2 * (len(pieces) + 1 + remaining) + 1)
         piece = _taken_off(left, light, found, others, options, request.seed)
-        pieces += [piece] if piece is not None else []
+        if piece is not None:
+            pieces.append(piece)
         on_step(2 * len(pieces), 2 * (len(pieces) + remaining) + 1)
     if not pieces:
         raise _nothing_in(request.photo)

@@ -168,17 +168,18 @@ class Search:
         price = np.float32(self.how.joined * np.median(cost) / 8)
         for offset in self._steps(1, 2) if price else ():
             candidate = self._told(match, number, offset)
-            lost = self._agreement(match, match, number) - self._agreement(match, candidate, number)
+            lost = self._lost(match, candidate, number)
             self._try(match, cost, candidate, wanted, price * lost)
 
-    def _agreement(self, match: np.ndarray, candidate: np.ndarray, number: np.ndarray) -> np.ndarray:
-        """How many of its eight neighbours' matches every target's candidate would lie beside."""
+    def _lost(self, match: np.ndarray, candidate: np.ndarray, number: np.ndarray) -> np.ndarray:
+        """Beside how many fewer of its eight neighbours' matches every target's candidate would lie."""
         width = self.width
-        around = (-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1)
-        count = np.zeros(match.size, dtype=np.float32)
-        for offset in around:
-            count += self._told(match, number, offset) == candidate
-        return count
+        lost = np.zeros(match.size, dtype=np.float32)
+        for offset in (-width - 1, -width, -width + 1, -1, 1, width - 1, width, width + 1):
+            told = self._told(match, number, offset)
+            lost += told == match
+            lost -= told == candidate
+        return lost
 
     def _told(self, match: np.ndarray, number: np.ndarray, offset: int) -> np.ndarray:
         """What every target's neighbour at an offset says its match should be, -1 where that is no target."""
